@@ -113,7 +113,7 @@ async function startDemo(bus: Bus, supervisor: Supervisor): Promise<Demo> {
  */
 async function countIndexed(bus: Bus, expected: number): Promise<number> {
   for (let tries = 1; ; tries++) {
-    const found = await bus.tryRequest(search.find, { text: demoTag, limit: foundMax }, { absentMs: 10_000 });
+    const found = await bus.tryRequest(search.find, { text: demoTag, limit: foundMax }, { waitForInstanceMs: 10_000 });
     if (!found.ok && tries === 100) throw found.error;
     const count = found.ok ? found.value.ids.length : 0;
     if (count >= expected || tries === 100) return count;

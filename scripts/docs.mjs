@@ -45,7 +45,7 @@ app.converter.on(Converter.EVENT_CREATE_DECLARATION, (_context, reflection) => {
   const option = { ...busOptions, ...hostOptions }[reflection.name];
   const isOption = reflection.sources?.some(({ fileName }) => fileName.endsWith('src/config.ts'));
   if (option && isOption && !reflection.hasComment())
-    reflection.comment = new Comment([{ kind: 'text', text: option.says }]);
+    reflection.comment = new Comment([{ kind: 'text', text: option.description }]);
 });
 
 const project = await app.convert();

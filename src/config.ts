@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { limits } from './base/limits';
-import { isCode, sayError } from './base/errors';
+import { isCode, errorMessage } from './base/errors';
 import type { Clock } from './base/clock';
 import { openLive, readSetting, type Live, type Meant } from './base/live';
 import type { Notices } from './base/notices';
@@ -33,176 +33,185 @@ function addressFault(text: string, usualPort?: number): string | undefined {
 /** Options of `openBus`, besides the module and its middleware. */
 export const busOptions = options({
   ns: {
-    is: 'text',
+    type: 'text',
     default: 'main',
     pattern: /^[a-z][a-zA-Z0-9-]{0,62}$/,
-    says: 'Namespace. Buses of different namespaces are separate.',
+    description: 'Namespace. Buses of different namespaces are separate.',
   },
   transport: {
-    is: 'choice',
-    of: ['embedded', 'kafka'],
+    type: 'choice',
+    choices: ['embedded', 'kafka'],
     default: 'embedded',
-    says:
+    description:
       'Transport of messages: `embedded` connects the processes of one machine without a server, `kafka` connects ' +
       'machines through Kafka and ZooKeeper.',
   },
   dir: {
-    is: 'text',
-    says:
+    type: 'text',
+    description:
       'Directory that the processes of a machine share. Default: busbar/<ns> in $XDG_STATE_HOME or ~/.local/state. ' +
       'With `kafka`: directory of the last known settings, for a start without ZooKeeper; none by default.',
   },
   version: {
-    is: 'text',
+    type: 'text',
     default: '',
     pattern: /^[^\s]{0,64}$/,
-    says: "The module's own version, for display only.",
+    description: "The module's own version, for display only.",
   },
   drainMs: {
-    is: 'duration',
+    type: 'duration',
     default: 10_000,
     min: 0,
     max: 600_000,
-    says: 'Maximum time that closing waits for running handlers.',
+    description: 'Maximum time that closing waits for running handlers.',
   },
   timeoutMs: {
-    is: 'duration',
+    type: 'duration',
     default: 5_000,
     min: 1,
     max: day,
     live: true,
-    says: 'Maximum time that a request waits for its reply, unless the call or the entry sets another.',
+    description: 'Maximum time that a request waits for its reply, unless the call or the entry sets another.',
   },
   messageBytesMax: {
-    is: 'bytes',
+    type: 'bytes',
     default: limits.messageBytesMax,
     min: 1024,
     max: limits.messageBytesMax,
-    says: 'Maximum size of a body that is sent.',
+    description: 'Maximum size of a body that is sent.',
   },
   bodyDepthMax: {
-    is: 'integer',
+    type: 'integer',
     default: limits.bodyDepthMax,
     min: 1,
     max: limits.bodyDepthMost,
-    says:
+    description:
       'Maximum depth of a body: objects, arrays, Maps and Sets inside each other. Use one value for all instances: a ' +
       'deeper body is Invalid at the sender, and parked at the receiver.',
   },
   requestConcurrency: {
-    is: 'integer',
+    type: 'integer',
     default: 100,
     min: 1,
     max: 10_000,
     live: true,
-    says: 'Requests of one entry that an instance handles at once, unless `serve` sets another limit.',
+    description: 'Requests of one entry that an instance handles at once, unless `serve` sets another limit.',
   },
   workConcurrency: {
-    is: 'integer',
+    type: 'integer',
     default: 8,
     min: 1,
     max: 10_000,
     live: true,
-    says: 'Jobs or events of one queue that an instance handles at once, unless `serve` or `listen` sets a limit.',
+    description:
+      'Jobs or events of one queue that an instance handles at once, unless `serve` or `listen` sets a limit.',
   },
   commitMs: {
-    is: 'duration',
+    type: 'duration',
     default: 500,
     min: 1,
     max: 10_000,
-    says: 'Maximum time from the end of a handler to the commit. If the process dies, that work is repeated.',
+    description: 'Maximum time from the end of a handler to the commit. If the process dies, that work is repeated.',
   },
   sessionMs: {
-    is: 'duration',
+    type: 'duration',
     default: 10_000,
     min: 500,
     max: 300_000,
-    says: 'An instance that sends no heartbeat for this time loses its partitions to other instances.',
+    description: 'An instance that sends no heartbeat for this time loses its partitions to other instances.',
   },
   keepMs: {
-    is: 'duration',
+    type: 'duration',
     default: 7 * day,
     min: 1_000,
     max: 3_650 * day,
-    says:
+    description:
       'Retention of events and of finished work. ' +
       'On one machine, events that a named listener has not received are kept longer.',
   },
   brokers: {
-    is: 'list',
+    type: 'list',
     check: (broker) => addressFault(broker),
-    says: 'Kafka: `host:port` of some brokers, which return the addresses of the others.',
+    description: 'Kafka: `host:port` of some brokers, which return the addresses of the others.',
   },
   zookeeper: {
-    is: 'text',
+    type: 'text',
     check: (servers) =>
       servers
         .split(',')
         .map((server) => addressFault(server.trim(), 2181))
         .find((fault) => fault !== undefined),
-    says:
+    description:
       'ZooKeeper: `host:port` of its servers, with commas between them. Default port: 2181, or 2281 with TLS ' +
       '(`secureClientPort` of the servers).',
   },
   topics: {
-    is: 'choice',
-    of: ['create', 'verify'],
+    type: 'choice',
+    choices: ['create', 'verify'],
     default: 'create',
-    says: 'Kafka: `verify` creates and changes no topic, and reports the commands that an operator must run.',
+    description: 'Kafka: `verify` creates and changes no topic, and reports the commands that an operator must run.',
   },
   replicas: {
-    is: 'integer',
+    type: 'integer',
     min: 1,
     max: 32,
-    says: 'Kafka: replication factor of topics that are created. Default: three, or the number of brokers if lower.',
+    description:
+      'Kafka: replication factor of topics that are created. Default: three, or the number of brokers if lower.',
   },
   inboxPartitions: {
-    is: 'integer',
+    type: 'integer',
     default: 64,
     min: 1,
     max: 1_000,
-    says: "Kafka: partitions of a new inbox. Instances that share a partition discard each other's packets.",
+    description: "Kafka: partitions of a new inbox. Instances that share a partition discard each other's packets.",
   },
-  tls: { is: 'flag', default: false, says: 'Kafka: connections are encrypted, and brokers must prove their identity.' },
+  tls: {
+    type: 'flag',
+    default: false,
+    description: 'Kafka: connections are encrypted, and brokers must prove their identity.',
+  },
   tlsCaFile: {
-    is: 'text',
-    says: 'Kafka: PEM file with the certificates to trust, instead of the list of the system. Turns TLS on.',
+    type: 'text',
+    description: 'Kafka: PEM file with the certificates to trust, instead of the list of the system. Turns TLS on.',
   },
   tlsCertFile: {
-    is: 'text',
-    says: 'Kafka: PEM file with the certificate of this client, if brokers require one. Turns TLS on.',
+    type: 'text',
+    description: 'Kafka: PEM file with the certificate of this client, if brokers require one. Turns TLS on.',
   },
-  tlsKeyFile: { is: 'text', says: 'Kafka: PEM file with the key of that certificate.' },
+  tlsKeyFile: { type: 'text', description: 'Kafka: PEM file with the key of that certificate.' },
   saslMechanism: {
-    is: 'choice',
-    of: ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'],
+    type: 'choice',
+    choices: ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'],
     default: 'SCRAM-SHA-512',
-    says: 'Kafka: SASL mechanism, used if `saslUsername` is set.',
+    description: 'Kafka: SASL mechanism, used if `saslUsername` is set.',
   },
-  saslUsername: { is: 'text', says: 'Kafka: SASL user name.' },
-  saslPasswordFile: { is: 'text', says: 'Kafka: file with the password. Default: the variable BUSBAR_SASL_PASSWORD.' },
+  saslUsername: { type: 'text', description: 'Kafka: SASL user name.' },
+  saslPasswordFile: {
+    type: 'text',
+    description: 'Kafka: file with the password. Default: the variable BUSBAR_SASL_PASSWORD.',
+  },
   zookeeperAuthFile: {
-    is: 'text',
-    says: 'ZooKeeper: file with user:password. Default: the variable BUSBAR_ZOOKEEPER_AUTH, if it is set.',
+    type: 'text',
+    description: 'ZooKeeper: file with user:password. Default: the variable BUSBAR_ZOOKEEPER_AUTH, if it is set.',
   },
   zookeeperTls: {
-    is: 'flag',
+    type: 'flag',
     default: false,
-    says: 'ZooKeeper: connections are encrypted, and servers must prove their identity.',
+    description: 'ZooKeeper: connections are encrypted, and servers must prove their identity.',
   },
   zookeeperTlsCaFile: {
-    is: 'text',
-    says: 'ZooKeeper: PEM file with the certificates to trust, instead of the list of the system. Turns TLS on.',
+    type: 'text',
+    description: 'ZooKeeper: PEM file with the certificates to trust, instead of the list of the system. Turns TLS on.',
   },
   zookeeperTlsCertFile: {
-    is: 'text',
-    says: 'ZooKeeper: PEM file with the certificate of this client, if servers require one. Turns TLS on.',
+    type: 'text',
+    description: 'ZooKeeper: PEM file with the certificate of this client, if servers require one. Turns TLS on.',
   },
-  zookeeperTlsKeyFile: { is: 'text', says: 'ZooKeeper: PEM file with the key of that certificate.' },
+  zookeeperTlsKeyFile: { type: 'text', description: 'ZooKeeper: PEM file with the key of that certificate.' },
   credentialsWithoutTls: {
-    is: 'flag',
+    type: 'flag',
     default: false,
-    says:
+    description:
       'Allows passwords on connections without TLS, where any host on the network path can read them: user and ' +
       'password of ZooKeeper, and `saslMechanism` PLAIN of Kafka.',
   },
@@ -220,22 +229,22 @@ export const secretVariables = {
 /** Further options of `runModule`. */
 export const hostOptions = options({
   logLevel: {
-    is: 'choice',
-    of: ['debug', 'info', 'warn', 'error'],
+    type: 'choice',
+    choices: ['debug', 'info', 'warn', 'error'],
     default: 'info',
     live: true,
-    says: 'Lowest level that the log of `runModule` contains.',
+    description: 'Lowest level that the log of `runModule` contains.',
   },
   logFormat: {
-    is: 'choice',
-    of: ['json', 'text'],
-    says: 'Form of the log of `runModule`. Default: `text` on a terminal, `json` elsewhere.',
+    type: 'choice',
+    choices: ['json', 'text'],
+    description: 'Form of the log of `runModule`. Default: `text` on a terminal, `json` elsewhere.',
   },
   healthPort: {
-    is: 'integer',
+    type: 'integer',
     min: 0,
     max: 65_535,
-    says: 'Port on loopback where `runModule` answers /health, /ready and /metrics; 0 takes any. Default: none.',
+    description: 'Port on loopback where `runModule` answers /health, /ready and /metrics; 0 takes any. Default: none.',
   },
 });
 const allOptions = { ...busOptions, ...hostOptions };
@@ -243,35 +252,41 @@ const allOptions = { ...busOptions, ...hostOptions };
 /** Settings of one entry or one named listener. They override the contract, `serve` and `listen`. */
 export const entryOptions = options({
   concurrency: {
-    is: 'integer',
+    type: 'integer',
     ...bounds.concurrency,
     live: true,
-    says: 'Handlers of the entry that run at once in an instance.',
+    description: 'Handlers of the entry that run at once in an instance.',
   },
   perSecond: {
-    is: 'integer',
+    type: 'integer',
     min: 1,
     max: 1_000_000,
     live: true,
-    says: 'Handlers of the entry that start in one second in an instance.',
+    description: 'Handlers of the entry that start in one second in an instance.',
   },
   timeoutMs: {
-    is: 'duration',
+    type: 'duration',
     ...bounds.timeoutMs,
     live: true,
-    says: 'Maximum time that a request of the entry waits for its reply.',
+    description: 'Maximum time that a request of the entry waits for its reply.',
   },
-  attempts: { is: 'integer', ...bounds.attempts, live: true, says: 'Number of attempts before a message is parked.' },
+  attempts: {
+    type: 'integer',
+    ...bounds.attempts,
+    live: true,
+    description: 'Number of attempts before a message is parked.',
+  },
   backoffMs: {
-    is: 'duration',
+    type: 'duration',
     ...bounds.backoffMs,
     live: true,
-    says: 'Maximum wait before the second attempt; the minimum is half. It doubles with each attempt, up to a minute.',
+    description:
+      'Maximum wait before the second attempt; the minimum is half. It doubles with each attempt, up to a minute.',
   },
   paused: {
-    is: 'flag',
+    type: 'flag',
     live: true,
-    says: 'Handles no message of the entry. Messages wait until the setting is removed.',
+    description: 'Handles no message of the entry. Messages wait until the setting is removed.',
   },
 });
 
@@ -347,7 +362,7 @@ function fileLayer(named: string | undefined, cwd: string, readFile: (path: stri
     if (isObject(values)) return { ...none, values, unknown: remedy };
     return { ...none, faults: [`${path} is not an object of options${remedy}`] };
   } catch (error) {
-    return { ...none, faults: [`${path} cannot be read: ${sayError(error)}${remedy}`] };
+    return { ...none, faults: [`${path} cannot be read: ${errorMessage(error)}${remedy}`] };
   }
 }
 

@@ -68,12 +68,12 @@ export async function openToLook(options: OpenOptions, waiting: Look['waiting'] 
 }
 
 async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPorts> {
-  const { module, incoming = [], hear, ...overrides } = options ?? {};
+  const { module, incoming = [], onNotice: listener, ...overrides } = options ?? {};
   const { values } = loadConfig({ overrides });
   const name = checkName('module', moduleName(module));
   const self = { module: name, instance: `${name}#${randomHex(systemRandom, instanceBits)}` };
   const notices = openNotices(systemClock);
-  if (hear) notices.watch(hear);
+  if (listener) notices.watch(listener);
   const around = { clock: systemClock, random: systemRandom, notices, name: self.instance, ...(look && { look }) };
   const { lingerMs, ...ports } = await (values.transport === 'kafka' ? onKafka : onThisMachine)(values, around);
   const parts: BusParts = {
@@ -108,7 +108,7 @@ interface Around extends Pick<BusParts, 'clock' | 'random' | 'notices'> {
   readonly look?: Look;
 }
 /** The open ports. */
-interface Made extends Pick<BusParts, 'log' | 'post' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
+interface Made extends Pick<BusParts, 'log' | 'messenger' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
   readonly lingerMs: number;
 }
 
@@ -116,9 +116,9 @@ async function onThisMachine({ ns, dir }: BusValues, { look, ...around }: Around
   if (look) await checkStarted(ns, dir);
   const { openEmbedded } = await import('./embedded/open');
   const embedded = await openEmbedded({ ...around, ns, ...(dir !== undefined && { dir }) });
-  const { log, post, registry, settings } = embedded;
+  const { log, messenger, registry, settings } = embedded;
   // Ten times the delay with which other instances see a change of the registry.
-  return { log, post, registry, settings, reached: 'disk', lingerMs: 50, closePorts: () => embedded.close() };
+  return { log, messenger, registry, settings, reached: 'disk', lingerMs: 50, closePorts: () => embedded.close() };
 }
 async function checkStarted(ns: string, dir: string | undefined): Promise<void> {
   const { defaultDirectory } = await import('./embedded/directory/directory');
@@ -185,13 +185,13 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
       topics,
       ...(replicas !== undefined && { replicas }),
     });
-    const { log, post, registry } = kafka;
+    const { log, messenger, registry } = kafka;
     const closePorts = teardown('the servers', [
       ['Kafka', () => kafka.close()],
       ['ZooKeeper', () => zookeeper.close()],
     ]);
     // Delay with which other instances see a change of the registry when many change at once.
-    return { log, post, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
+    return { log, messenger, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
   } catch (error) {
     await zookeeper.close().catch(() => undefined); // the caller must receive the first error
     throw error;

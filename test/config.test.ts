@@ -105,8 +105,8 @@ test('settings change the live options of the bus and of an entry', () => {
 });
 
 test('every option has a description of one sentence', () => {
-  for (const { says } of Object.values({ ...busOptions, ...hostOptions, ...entryOptions })) {
-    expect(says).toMatch(/^[A-Z`].*\.$/);
+  for (const { description } of Object.values({ ...busOptions, ...hostOptions, ...entryOptions })) {
+    expect(description).toMatch(/^[A-Z`].*\.$/);
   }
 });
 

@@ -106,7 +106,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   },
   NoHandler: {
     retryable: true,
-    remedy: 'Start an instance that serves the contract, or pass absentMs to wait for one.',
+    remedy: 'Start an instance that serves the contract, or pass waitForInstanceMs to wait for one.',
   },
   ResponderLost: {
     retryable: false,
@@ -198,7 +198,7 @@ export class BusError<C extends BusCode = BusCode> extends Error {
 /** Returns the error of one body of a list, with its index and id in the details and in the message. */
 export function ofList(error: unknown, index: number, count: number, id: string): Error {
   const place = `body ${index} of ${count} (counted from 0, id ${id})`;
-  if (!isBusError(error)) return new Error(`${place}: ${sayError(error)}`, { cause: error });
+  if (!isBusError(error)) return new Error(`${place}: ${errorMessage(error)}`, { cause: error });
   const message = `${place}: ${error.message}`; // causes are not repeated in the text
   const { code, details, cause, remedy } = error;
   // The spread keeps the details of the code; TypeScript cannot follow that through the union of codes.
@@ -354,9 +354,9 @@ function editsBetween(from: string, to: string): number {
 }
 
 /** Returns one line about any thrown value, with its causes, for texts that quote it. Never throws. */
-export function sayError(thrown: unknown): string {
+export function errorMessage(thrown: unknown): string {
   try {
-    if (isError(thrown)) return sayCauses(String(thrown.message || thrown.name), thrown);
+    if (isError(thrown)) return causesMessage(String(thrown.message || thrown.name), thrown);
     return typeof thrown === 'string' ? thrown : `thrown: ${String(thrown)}`;
   } catch {
     // An object without a prototype, or one that throws when it is read.
@@ -372,9 +372,9 @@ export function readable(thrown: unknown): unknown {
   try {
     if (!(thrown instanceof Error)) return thrown;
     const texts: readonly unknown[] = [thrown.name, thrown.message, thrown.stack ?? ''];
-    return texts.every((text) => typeof text === 'string') ? thrown : new Error(sayError(thrown));
+    return texts.every((text) => typeof text === 'string') ? thrown : new Error(errorMessage(thrown));
   } catch {
-    return new Error(sayError(thrown)); // a Proxy, or a getter that throws
+    return new Error(errorMessage(thrown)); // a Proxy, or a getter that throws
   }
 }
 
@@ -399,7 +399,7 @@ const siblingsMax = 5;
 /** Characters kept of one message. An error text can contain a whole response. */
 const charsMax = 500;
 /** Characters of causes in one line, after which no further cause is added. Log lines stay readable. */
-const sayCharsMax = 1_500;
+const describeCharsMax = 1_500;
 
 const tags: ReadonlySet<string> = new Set(['[object Error]', '[object DOMException]']);
 /** Returns whether the value is an error, including one of another realm such as a vm context. */
@@ -475,10 +475,10 @@ export function causeLines({ cause, errors = [] }: Behind): readonly string[] {
 /**
  * Returns the line with the causes that it does not contain yet: `fetch failed; cause: connect ECONNREFUSED [::1]:9`.
  */
-export function sayCauses(line: string, thrown: unknown): string {
+export function causesMessage(line: string, thrown: unknown): string {
   let said = line;
   for (const message of causeLines(behind(thrown))) {
-    if (said.length - line.length > sayCharsMax) break;
+    if (said.length - line.length > describeCharsMax) break;
     if (!said.includes(message)) said += `; cause: ${message}`;
   }
   return said;

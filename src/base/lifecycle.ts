@@ -1,5 +1,5 @@
 /** Closing: the interface of everything that can be closed, and teardowns that continue after a failed step. */
-import { sayError } from './errors';
+import { errorMessage } from './errors';
 
 /** A resource that can be closed. It also works with `await using`. */
 export interface Closable extends AsyncDisposable {
@@ -83,7 +83,7 @@ function throwAll(what: string, failed: readonly (readonly [name: string, error:
   if (!first) return;
   if (failed.length === 1) throw first[1];
   const errors = failed.map(([, error]) => error);
-  const reasons = failed.map(([name, error]) => `${name}: ${sayError(error)}`);
+  const reasons = failed.map(([name, error]) => `${name}: ${errorMessage(error)}`);
   throw new AggregateError(errors, `${what}: ${reasons.join('; ')}`);
 }
 

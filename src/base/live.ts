@@ -98,14 +98,14 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
 
   function refuse(key: string, reason: string): void {
     refused.set(key, { key, reason, atMs: parts.clock.now() });
-    parts.notices.tell({ type: 'setting', key, change: 'refused', reason });
+    parts.notices.emit({ type: 'setting', key, change: 'refused', reason });
   }
 
   function apply(key: string, now: Meant, changed: Set<string>): void {
     refused.delete(key);
     applied.set(key, now);
     changed.add(now.scope);
-    parts.notices.tell({ type: 'setting', key, change: 'applied', value: String(now.value) });
+    parts.notices.emit({ type: 'setting', key, change: 'applied', value: String(now.value) });
   }
 
   function forget(there: ReadonlySet<string>, changed: Set<string>): void {
@@ -118,7 +118,7 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
       applied.delete(key);
       changed.add(gone.scope);
       const back = gone.scope === '' ? { value: String(parts.configured[gone.name]) } : {};
-      parts.notices.tell({ type: 'setting', key, change: 'removed', ...back });
+      parts.notices.emit({ type: 'setting', key, change: 'removed', ...back });
     }
   }
 
@@ -169,7 +169,7 @@ export function readSetting(parts: Declared, { key, value }: Pick<Said, 'key' | 
   const name = key.slice(dot + 1);
   const declared = liveOnly(scope === '' ? parts.bus : parts.entry);
   const option = ownOption(declared, name);
-  if (!option) return sayNotLive(parts, scope, name, Object.keys(declared));
+  if (!option) return describeNotLive(parts, scope, name, Object.keys(declared));
   const accepted = accept(option, value);
   return 'fault' in accepted ? `${JSON.stringify(value.slice(0, 80))} ${accepted.fault}` : { scope, name, ...accepted };
 }
@@ -178,7 +178,7 @@ function liveOnly(declared: Options): Options {
   return Object.fromEntries(Object.entries(declared).filter(([, option]: [string, Option]) => option.live));
 }
 
-function sayNotLive(parts: Declared, scope: string, name: string, live: readonly string[]): string {
+function describeNotLive(parts: Declared, scope: string, name: string, live: readonly string[]): string {
   if (scope === '' && ownOption(parts.bus, name)) return `${name} is read only when the bus is opened`;
   const near = nearest(name, live);
   const hint = near === undefined ? `the live options are ${live.join(', ')}` : `did you mean ${near}?`;

@@ -1,7 +1,7 @@
 /** Typed stream of events inside the bus. Logs and metrics are listeners of it; no other code logs or counts. */
 import { EventEmitter } from 'eventemitter3';
 import type { Clock, Timer } from './clock';
-import { sayError } from './errors';
+import { errorMessage } from './errors';
 import { namedParts, type StatePart } from './parts';
 
 /** Fields of every notice about a message. */
@@ -105,14 +105,14 @@ type Partition = Extract<Notice, { type: 'partition' }>;
  */
 export interface Notices {
   /** Emits a notice. */
-  tell(notice: Notice): void;
+  emit(notice: Notice): void;
   /** Calls `hear` with each notice. Returns a function that ends that. */
-  watch(hear: (notice: Notice) => void): () => void;
+  watch(listener: (notice: Notice) => void): () => void;
   /**
    * Calls `hear` with notices of type 'state' only, and immediately with the state of each part that is failing. It
    * does not count for {@link Notices.watched}. Returns a function that ends that.
    */
-  watchStates(hear: (notice: State) => void): () => void;
+  watchStates(listener: (notice: State) => void): () => void;
   /** True if a watcher is registered. Notices that are costly to create are created only then. */
   readonly watched: boolean;
   /** Emits the collected notices immediately. */
@@ -133,7 +133,7 @@ export function openNotices(clock?: Clock): Notices {
   const emitter = new EventEmitter<{ notice: [Notice]; state: [State] }>();
   /** Failing parts. A part that opens before the bus can fail before a watcher is registered. */
   const broken = new Map<StatePart, State>();
-  function tellState(notice: State): void {
+  function reportState(notice: State): void {
     if (notice.ok) broken.delete(notice.part);
     else broken.set(notice.part, notice);
     emitter.emit('state', notice);
@@ -155,8 +155,8 @@ export function openNotices(clock?: Clock): Notices {
     collected = new Map();
     for (const same of before.values()) emitter.emit('notice', asOne(same));
   }
-  function tell(notice: Notice): void {
-    if (notice.type === 'state') tellState(notice);
+  function report(notice: Notice): void {
+    if (notice.type === 'state') reportState(notice);
     if (emitter.listenerCount('notice') === 0) return;
     const key = clock && keyOf(notice);
     // `keyOf` returns a key for these two types only.
@@ -167,31 +167,31 @@ export function openNotices(clock?: Clock): Notices {
    * Catches the errors of a watcher. Otherwise an error of the application would interrupt the bus, for example while
    * it reads.
    */
-  function guarded(hear: (notice: Notice) => void): (notice: Notice) => void {
+  function guarded(listener: (notice: Notice) => void): (notice: Notice) => void {
     let isReported = false;
     return (notice) => {
       try {
-        hear(notice);
+        listener(notice);
       } catch (error) {
         if (isReported) return;
         isReported = true;
-        const fields = { reason: sayError(error) };
-        tell({ type: 'log', level: 'error', message: 'a listener of notices threw', fields });
+        const fields = { reason: errorMessage(error) };
+        report({ type: 'log', level: 'error', message: 'a listener of notices threw', fields });
       }
     };
   }
   return {
-    tell,
+    emit: report,
     flush,
-    watch(hear) {
-      const safe = guarded(hear);
+    watch(listener) {
+      const safe = guarded(listener);
       emitter.on('notice', safe);
       return () => void emitter.off('notice', safe);
     },
-    watchStates(hear) {
-      for (const notice of broken.values()) hear(notice);
-      emitter.on('state', hear);
-      return () => void emitter.off('state', hear);
+    watchStates(listener) {
+      for (const notice of broken.values()) listener(notice);
+      emitter.on('state', listener);
+      return () => void emitter.off('state', listener);
     },
     get watched() {
       return emitter.listenerCount('notice') > 0;
@@ -233,16 +233,16 @@ export interface States {
   /** Emits a notice if the part failed before. */
   works(part: StatePart, reason: string): void;
 }
-export function openStates(notices: Pick<Notices, 'tell'>): States {
+export function openStates(notices: Pick<Notices, 'emit'>): States {
   const failing = new Map<StatePart, string>();
   return {
     fails(part, reason, more = {}) {
       if (failing.get(part) === reason) return;
       failing.set(part, reason);
-      notices.tell({ type: 'state', part, ok: false, reason, ...more });
+      notices.emit({ type: 'state', part, ok: false, reason, ...more });
     },
     works(part, reason) {
-      if (failing.delete(part)) notices.tell({ type: 'state', part, ok: true, reason });
+      if (failing.delete(part)) notices.emit({ type: 'state', part, ok: true, reason });
     },
   };
 }

@@ -3,37 +3,37 @@ import { BusError, didYouMean, nearest } from './errors';
 
 interface Described {
   /** Description of the option: one sentence with a capital and a full stop. It explains the purpose and the limits. */
-  readonly says: string;
+  readonly description: string;
   /** True if settings can change it while the bus is open. */
   readonly live?: boolean;
 }
 /** Integer, duration in ms, or size in bytes, with its limits. */
 export interface NumberOption extends Described {
-  readonly is: 'integer' | 'duration' | 'bytes';
+  readonly type: 'integer' | 'duration' | 'bytes';
   readonly default?: number;
   readonly min: number;
   readonly max: number;
 }
 /** A text. A secret is a text that is never printed. */
 export interface TextOption extends Described {
-  readonly is: 'text' | 'secret';
+  readonly type: 'text' | 'secret';
   readonly default?: string;
   readonly pattern?: RegExp;
   /** Returns a further fault of the text as the rest of a sentence, or undefined. */
   readonly check?: (text: string) => string | undefined;
 }
 export interface FlagOption extends Described {
-  readonly is: 'flag';
+  readonly type: 'flag';
   readonly default?: boolean;
 }
 export interface ChoiceOption extends Described {
-  readonly is: 'choice';
-  readonly of: readonly string[];
+  readonly type: 'choice';
+  readonly choices: readonly string[];
   readonly default?: string;
 }
 /** A list of texts. In a variable they are separated by commas. */
 export interface ListOption extends Described {
-  readonly is: 'list';
+  readonly type: 'list';
   readonly default?: readonly string[];
   /** Returns the fault of one item as the rest of a sentence, or undefined. */
   readonly check?: (item: string) => string | undefined;
@@ -49,7 +49,7 @@ export type ValueOf<O extends Option> = O extends NumberOption
     : O extends FlagOption
       ? boolean
       : O extends ChoiceOption
-        ? O['of'][number]
+        ? O['choices'][number]
         : readonly string[];
 /** Values of all options. Options without a default can be undefined. */
 export type ValuesOf<D extends Options> = {
@@ -57,7 +57,7 @@ export type ValuesOf<D extends Options> = {
 };
 /** Values that code can pass. Durations and sizes can also be texts such as '10s' or '64MB'. */
 export type GivenTo<D extends Options> = {
-  readonly [K in keyof D]?: D[K] extends { readonly is: 'duration' | 'bytes' } ? number | string : ValueOf<D[K]>;
+  readonly [K in keyof D]?: D[K] extends { readonly type: 'duration' | 'bytes' } ? number | string : ValueOf<D[K]>;
 };
 
 /** One source of values: a file, the environment, or code. */
@@ -142,7 +142,7 @@ function readLayer(
     const option = ownOption(allowed, name);
     const read = option ? accept(option, raw) : undefined;
     if (!option || !read)
-      faults.push(sayUnknown(name, source, nearest(name, Object.keys(allowed))) + (layer.unknown ?? ''));
+      faults.push(describeUnknown(name, source, nearest(name, Object.keys(allowed))) + (layer.unknown ?? ''));
     else if ('fault' in read) faults.push(`${name} = ${show(option, raw)} (${source}) ${read.fault}`);
     else {
       values[name] = read.value;
@@ -180,7 +180,7 @@ export function variableLayer(
     if (!variable.startsWith(prefix) || !text || besides.includes(variable)) continue;
     const name = optionOf.get(variable);
     if (name) values[name] = text;
-    else faults.push(sayUnknown(variable, 'environment', nearest(variable.slice(prefix.length), known), prefix));
+    else faults.push(describeUnknown(variable, 'environment', nearest(variable.slice(prefix.length), known), prefix));
   }
   return { sourceOf: variableOf, values, faults };
 }
@@ -191,7 +191,7 @@ export type Accepted = { readonly value: unknown } | { readonly fault: string };
 
 /** Returns the value in the form that the code uses, or its fault as the rest of a sentence. */
 export function accept(option: Option, raw: unknown): Accepted {
-  switch (option.is) {
+  switch (option.type) {
     case 'integer':
       return within(option, scaled(raw, { '': 1 }), 'is not a whole number');
     case 'duration':
@@ -226,8 +226,8 @@ function scaled(raw: unknown, units: Units): number | undefined {
 
 function within(option: NumberOption, value: number | undefined, otherwise: string): Accepted {
   if (value === undefined) return { fault: otherwise };
-  if (value < option.min) return { fault: `is below the minimum of ${sayNumber(option, option.min)}` };
-  if (value > option.max) return { fault: `is above the maximum of ${sayNumber(option, option.max)}` };
+  if (value < option.min) return { fault: `is below the minimum of ${describeNumber(option, option.min)}` };
+  if (value > option.max) return { fault: `is above the maximum of ${describeNumber(option, option.max)}` };
   return { value };
 }
 
@@ -239,8 +239,8 @@ function text(option: TextOption, raw: unknown): Accepted {
 }
 
 function choice(option: ChoiceOption, raw: unknown): Accepted {
-  if (typeof raw === 'string' && option.of.includes(raw)) return { value: raw };
-  return { fault: `is not one of ${option.of.join(', ')}${didYouMean(nearest(String(raw), option.of))}` };
+  if (typeof raw === 'string' && option.choices.includes(raw)) return { value: raw };
+  return { fault: `is not one of ${option.choices.join(', ')}${didYouMean(nearest(String(raw), option.choices))}` };
 }
 
 function list(option: ListOption, raw: unknown): Accepted {
@@ -266,7 +266,7 @@ const faultsShownMax = 30; // about one screen
 
 /** Returns a value for an error text. The value of a secret is never shown. */
 function show(option: Option, raw: unknown): string {
-  if (option.is === 'secret') return '***';
+  if (option.type === 'secret') return '***';
   try {
     return (JSON.stringify(raw) ?? String(raw)).slice(0, 80);
   } catch {
@@ -275,14 +275,14 @@ function show(option: Option, raw: unknown): string {
 }
 
 /** Returns the text about an unknown option. It omits the value, which can be a secret under a misspelt name. */
-function sayUnknown(name: string, source: string, near: string | undefined, before = ''): string {
+function describeUnknown(name: string, source: string, near: string | undefined, before = ''): string {
   return `${name} (${source}) is not an option${didYouMean(near, before)}`;
 }
 
 /** Returns a number with its unit, in a form that can be parsed again: '10s', '2MB', 100. */
-export function sayNumber(option: NumberOption, value: number): string {
-  if (option.is === 'integer' || value === 0) return String(value);
-  const units = Object.entries(option.is === 'duration' ? msPer : bytesPer).toReversed();
+export function describeNumber(option: NumberOption, value: number): string {
+  if (option.type === 'integer' || value === 0) return String(value);
+  const units = Object.entries(option.type === 'duration' ? msPer : bytesPer).toReversed();
   const [unit, per] = units.find(([, each]) => value % each === 0) ?? ['', 1];
   return `${value / per}${unit}`;
 }
@@ -291,26 +291,26 @@ export function sayNumber(option: NumberOption, value: number): string {
 export function optionsTable(declared: Options): string {
   const rows = Object.entries(declared).map(
     ([name, option]) =>
-      `| \`${name}\` | \`${variableOf(name)}\` | ${sayDefault(option)} | ${sayBounds(option)} | ` +
-      `${option.live ? 'yes' : ''} | ${option.says.replaceAll('|', '\\|')} |`,
+      `| \`${name}\` | \`${variableOf(name)}\` | ${describeDefault(option)} | ${describeBounds(option)} | ` +
+      `${option.live ? 'yes' : ''} | ${option.description.replaceAll('|', '\\|')} |`,
   );
   return ['| Option | Variable | Default | Allowed values | Live | |', '|---|---|---|---|---|---|', ...rows].join('\n');
 }
 
-function sayDefault(option: Option): string {
-  if (option.default === undefined || option.is === 'secret') return '';
-  if (typeof option.default === 'number' && 'min' in option) return sayNumber(option, option.default);
+function describeDefault(option: Option): string {
+  if (option.default === undefined || option.type === 'secret') return '';
+  if (typeof option.default === 'number' && 'min' in option) return describeNumber(option, option.default);
   return option.default === '' ? '' : `\`${String(option.default)}\``;
 }
 
-function sayBounds(option: Option): string {
-  switch (option.is) {
+function describeBounds(option: Option): string {
+  switch (option.type) {
     case 'integer':
     case 'duration':
     case 'bytes':
-      return `${sayNumber(option, option.min)} to ${sayNumber(option, option.max)}`;
+      return `${describeNumber(option, option.min)} to ${describeNumber(option, option.max)}`;
     case 'choice':
-      return option.of.map((one) => `\`${one}\``).join(', ');
+      return option.choices.map((one) => `\`${one}\``).join(', ');
     case 'text':
       return option.pattern ? `\`${option.pattern.source.replaceAll('|', '\\|')}\`` : 'text';
     case 'flag':

@@ -7,13 +7,13 @@ import type { AnyEntry } from '../contract/types';
 import { currentScope, inherited, type Scopes } from '../delivery/context';
 import { encodeBody } from '../format/codec';
 import { printEnvelope } from '../format/envelope';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 
-interface ShouterParts {
+interface BroadcasterParts {
   readonly clock: Clock;
   readonly notices: Notices;
   readonly scopes: Scopes;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly self: string;
   readonly incarnation: string;
   readonly nextPosition: () => number;
@@ -22,11 +22,11 @@ interface ShouterParts {
   /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
 }
-export interface Shouter {
+export interface Broadcaster {
   broadcast(entry: AnyEntry, input: unknown): Promise<{ readonly id: string }>;
 }
 
-export function createShouter(parts: ShouterParts): Shouter {
+export function createBroadcaster(parts: BroadcasterParts): Broadcaster {
   return {
     async broadcast(entry, input) {
       const scope = currentScope(parts.scopes);
@@ -43,8 +43,8 @@ export function createShouter(parts: ShouterParts): Shouter {
         sentMs: parts.clock.now(),
         ...(scope && inherited(scope)),
       });
-      await parts.post.broadcast(moduleOf(entry), { line, body });
-      if (parts.notices.watched) parts.notices.tell({ type: 'sent', kind: 'broadcast', entry: entry.name, id });
+      await parts.messenger.broadcast(moduleOf(entry), { line, body });
+      if (parts.notices.watched) parts.notices.emit({ type: 'sent', kind: 'broadcast', entry: entry.name, id });
       return { id };
     },
   };

@@ -1,26 +1,26 @@
 /** Handles incoming broadcasts. Each is handled once, in the order in which its sender sent it. */
 import { within } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { Broadcast } from '../contract/types';
 import { DeliveryContext } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
 import { Gate } from '../delivery/gate';
-import { createTurns } from '../delivery/serial-queue';
+import { createSerialQueue } from '../delivery/serial-queue';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
 import type { Envelope } from '../format/envelope';
-import { createSeen, type Seen } from '../delivery/sender-positions';
+import { createSenderPositions, type SenderPositions } from '../delivery/sender-positions';
 
-export interface Hearer {
+export interface BroadcastReceiver {
   add(entry: Broadcast, run: Run): void;
   /**
    * Starts no further broadcasts of these entries. Waiting ones are dropped with a notice. Resolves when none of their
    * handlers runs, after at most `drainMs`. Handlers that still run are then aborted.
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
-  hear(envelope: Envelope, body: Uint8Array): void;
+  receive(envelope: Envelope, body: Uint8Array): void;
   /** Broadcasts that wait or run. */
   readonly waiting: number;
   /**
@@ -36,7 +36,7 @@ interface Handler {
   readonly gate: Gate;
 }
 
-export function createHearer(parts: DeliverParts): Hearer {
+export function createBroadcastReceiver(parts: DeliverParts): BroadcastReceiver {
   const { clock, notices } = parts;
   const handlers = new Map<string, Handler>();
   /** Gates of `handlers`, and of removed handlers until their calls have ended or were aborted. */
@@ -45,19 +45,19 @@ export function createHearer(parts: DeliverParts): Hearer {
    * Sender positions by module. Order is kept only within a module, so a later position can arrive first at another
    * module.
    */
-  const seen = new Map<string, Seen>();
+  const positions = new Map<string, SenderPositions>();
   /** One queue for each sender. */
-  const turns = createTurns({ count: limits.bufferMessagesMax, bytes: limits.bufferBytesMax });
-  const { capacity } = turns;
+  const queue = createSerialQueue({ count: limits.bufferMessagesMax, bytes: limits.bufferBytesMax });
+  const { capacity } = queue;
   let draining = false;
 
-  function seenOf(module: string): Seen {
-    const found = seen.get(module) ?? createSeen();
-    seen.set(module, found);
+  function seenOf(module: string): SenderPositions {
+    const found = positions.get(module) ?? createSenderPositions();
+    positions.set(module, found);
     return found;
   }
   function drop({ entry, id }: Envelope, reason: string): void {
-    notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
+    notices.emit({ type: 'dropped', what: 'broadcast', reason, entry, id });
   }
   /**
    * Returns true when the sender's share stays below the room that is left for other senders. A sender whose broadcasts
@@ -65,33 +65,33 @@ export function createHearer(parts: DeliverParts): Hearer {
    */
   function hasRoom(from: string, bytes: number): boolean {
     const { max } = capacity;
-    const share = turns.share(from);
+    const share = queue.share(from);
     return share.count < max.count - capacity.count && share.bytes + bytes <= max.bytes - capacity.bytes;
   }
-  function hear(envelope: Envelope, body: Uint8Array): void {
+  function listener(envelope: Envelope, body: Uint8Array): void {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     const handler = handlers.get(entry);
     if (!handler) return drop(envelope, 'this instance has no handler for it');
-    if (stamp && !seenOf(moduleOf(handler.entry)).fresh(stamp)) return drop(envelope, 'it arrived twice');
+    if (stamp && !seenOf(moduleOf(handler.entry)).isNew(stamp)) return drop(envelope, 'it arrived twice');
     if (draining) return drop(envelope, 'this instance is leaving');
     const { length } = body;
     if (!hasRoom(from, length)) {
-      const { count, bytes } = turns.share(from);
+      const { count, bytes } = queue.share(from);
       const own = `${count} broadcasts with ${bytes} bytes from ${from} wait already`;
       return drop(envelope, `${own}, in all ${capacity.describe('broadcasts')}`);
     }
     const decoded = decodeBody(body, parts.bodyDepthMax);
     if (!decoded.ok) return drop(envelope, `the body cannot be decoded: ${decoded.reason}`);
-    if (notices.watched) notices.tell({ type: 'received', kind: 'broadcast', entry, id });
+    if (notices.watched) notices.emit({ type: 'received', kind: 'broadcast', entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
     const { gate } = handler;
     const close = (): void => drop(envelope, 'its handler was closed before it was started');
     gate.wait(close);
-    turns.take(from, length, async () => {
+    queue.take(from, length, async () => {
       const context = new DeliveryContext(facts, clock, notices);
       if (!gate.enter(close, context)) return;
       const outcome = await deliver(parts, handler.entry, facts, decoded.value, handler.run, context);
-      if (!outcome.ok) drop(envelope, `its handler failed: ${sayError(outcome.error)}`);
+      if (!outcome.ok) drop(envelope, `its handler failed: ${errorMessage(outcome.error)}`);
       gate.leave(context);
     });
   }
@@ -111,7 +111,7 @@ export function createHearer(parts: DeliverParts): Hearer {
         }),
       );
     },
-    hear,
+    receive: listener,
     get waiting() {
       return capacity.count;
     },

@@ -13,14 +13,14 @@ const callRemedy = 'Correct the call in the code: pass the entry, contract and o
 export function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
   // The types claim that it exists, but JavaScript callers and circular imports can pass undefined.
   if ((entry as AnyEntry | undefined)?.kind === kind && entry.name !== '') return;
-  throw fault(`bus.${verbs[kind]}: ${sayEntry(entry, kind)}`);
+  throw fault(`bus.${verbs[kind]}: ${describeEntry(entry, kind)}`);
 }
 
-function sayEntry(given: unknown, kind: AnyEntry['kind']): string {
+function describeEntry(given: unknown, kind: AnyEntry['kind']): string {
   if (given === undefined || given === null)
     return `the entry is ${given}: a name that the contract does not have, or two files that import each other`;
   if (typeof given !== 'object' || !('kind' in given) || !('name' in given))
-    return `${sayValue(given)} is not an entry. Pass one of a contract, such as photos.add`;
+    return `${describeValue(given)} is not an entry. Pass one of a contract, such as photos.add`;
   const { kind: found, name } = given as AnyEntry;
   if (name === '') return 'the entry belongs to no contract. Pass the entry of the contract that defineModule returned';
   const verb = (verbs as Record<string, string | undefined>)[found];
@@ -28,7 +28,7 @@ function sayEntry(given: unknown, kind: AnyEntry['kind']): string {
   return `${name} is of the kind ${found}: use bus.${verb}, not bus.${verbs[kind]}`;
 }
 
-function sayValue(given: unknown): string {
+function describeValue(given: unknown): string {
   return typeof given === 'string' ? `'${given.slice(0, 80)}'` : `a value of type ${typeof given}`;
 }
 
@@ -53,7 +53,7 @@ const isUntil: Check = (value) => (value === 'disk' || value === 'broker' ? unde
 
 /** Checks of the call options, by verb. */
 const calls = {
-  request: { timeoutMs: isDuration, signal: isSignal, key: isText, to: isText, absentMs: isDuration },
+  request: { timeoutMs: isDuration, signal: isSignal, key: isText, to: isText, waitForInstanceMs: isDuration },
   requestAll: { timeoutMs: isDuration, signal: isSignal },
   submit: { until: isUntil },
   publish: { until: isUntil },
@@ -66,7 +66,7 @@ export function checkCall(verb: keyof typeof calls, entry: AnyEntry, options: ob
   const known: Readonly<Record<string, Check>> = calls[verb];
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (!check) throw fault(`bus.${verb}(${entry.name}): ${sayUnknown(name, Object.keys(known))}`);
+    if (!check) throw fault(`bus.${verb}(${entry.name}): ${unknownNameMessage(name, Object.keys(known))}`);
     const mustBe = value === undefined ? undefined : check(value);
     if (mustBe !== undefined)
       throw fault(`bus.${verb}(${entry.name}): ${name} is ${show(value)}; it must be ${mustBe}`);
@@ -74,7 +74,7 @@ export function checkCall(verb: keyof typeof calls, entry: AnyEntry, options: ob
 }
 
 /** Returns the end of a sentence about an unknown option. */
-export function sayUnknown(name: string, known: readonly string[]): string {
+export function unknownNameMessage(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   const there = known.length > 0 ? `; the options are ${known.join(', ')}` : '';
   return `'${name}' is not an option${near === undefined ? there : didYouMean(near)}`;

@@ -1,19 +1,19 @@
 /** Builds the bus: connects its parts to the verbs, and closes them in order. */
 import { callSite, fromCaller, located } from '../delivery/call-site';
 import { sleep, within } from '../base/clock';
-import { BusError, Failure, isBusError, sayError } from '../base/errors';
+import { BusError, Failure, isBusError, errorMessage } from '../base/errors';
 import { closable, teardown } from '../base/lifecycle';
 import type { StatePart } from '../base/parts';
-import { createHearer } from '../broadcast/receiver';
-import { openEars } from '../broadcast/ears';
-import { createShouter } from '../broadcast/broadcaster';
+import { createBroadcastReceiver } from '../broadcast/receiver';
+import { openEventSubscriptions } from '../broadcast/event-subscriptions';
+import { createBroadcaster } from '../broadcast/broadcaster';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
 import { currentScope, openScopes, type Peer, type Scope } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import { incarnation as drawIncarnation, idMaker } from '../format/id';
 import { parseGroup, queueOf } from '../format/names';
 import type { Instance } from '../ports/registry';
-import { findEverybody } from '../request/find-instances';
+import { findAllInstances } from '../request/find-instances';
 import { createAnswerer } from '../request/answerer';
 import { createCaller } from '../request/caller';
 import { createLeaver } from '../request/goodbye';
@@ -24,7 +24,7 @@ import { RetainedPartitions } from '../work/progress/retained';
 import { openBuffered } from '../work/queue/read-ahead';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
-import type { TakenQueue } from '../work/types';
+import type { QueueConsumer } from '../work/types';
 import { checkCall, fault, mustBe, mustBeContract } from './argument-checks';
 import { openHealth } from './health';
 import { timeoutNow } from './live';
@@ -50,7 +50,7 @@ const callersMs = 5_000;
  * must close the bus if `opened` rejects.
  */
 export function buildBus(parts: BusParts): BuiltBus {
-  const { clock, random, notices, post, log, registry, self, timings, live } = parts;
+  const { clock, random, notices, messenger, log, registry, self, timings, live } = parts;
   const incarnation = drawIncarnation(random);
   const makeId = idMaker(clock, random);
   const scopes = openScopes();
@@ -68,7 +68,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     random,
     notices,
     scopes,
-    post,
+    messenger: messenger,
     self: self.instance,
     incarnation,
     nextPosition,
@@ -78,10 +78,10 @@ export function buildBus(parts: BusParts): BuiltBus {
   };
   const timeoutMs = ({ name, options }: Request): number => timeoutNow(live, name, options);
   const caller = createCaller({ ...outgoing, peers, timeoutMs });
-  const answerer = createAnswerer({ ...deliverParts, post, self: self.instance, messageBytesMax });
-  const hearer = createHearer(deliverParts);
-  const shouter = createShouter(outgoing);
-  const leaver = createLeaver({ clock, notices, post, caller, self: self.instance });
+  const answerer = createAnswerer({ ...deliverParts, messenger, self: self.instance, messageBytesMax });
+  const receiver = createBroadcastReceiver(deliverParts);
+  const broadcaster = createBroadcaster(outgoing);
+  const leaver = createLeaver({ clock, notices, messenger, caller, self: self.instance });
   const retention = new RetentionWatch({ clock, random, log, notices, keepMs: timings.keepMs });
   const sender = openSender({
     messageBytesMax,
@@ -98,13 +98,13 @@ export function buildBus(parts: BusParts): BuiltBus {
     incarnation,
     reached: parts.reached,
   });
-  receiveAll(post, { answerer, caller, hearer, leaver }, notices);
+  receiveAll(messenger, { answerer, caller, receiver, leaver }, notices);
 
   const serves: Record<string, string> = {};
   async function announce(leaving = false): Promise<void> {
     const { host, pid, version } = parts;
     const { module, instance: name } = self;
-    const { address } = post;
+    const { address } = messenger;
     const instance = {
       name,
       module,
@@ -139,7 +139,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       ...(parts.makeUnkept && { makeUnkept: parts.makeUnkept }),
     },
     answerer,
-    hearer,
+    receiver,
     listens: (topic, group) => retention.listens(topic, group),
     async announce(contract, print) {
       if (print === undefined) delete serves[contract];
@@ -151,7 +151,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     entries: new Map(),
   };
   const queueStats = () => [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() }));
-  const ears = openEars({ ...deliverParts, log, drainMs: timings.drainMs });
+  const subscriptions = openEventSubscriptions({ ...deliverParts, log, drainMs: timings.drainMs });
   let phase: 'open' | 'leaving' | 'closed' = 'open';
   let phaseMs = sinceMs;
 
@@ -179,7 +179,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     mustBeOpen();
     mustBe(entry, 'request');
     checkCall('requestAll', entry, options);
-    const everybody = await findEverybody({ clock, scopes, peers, timeoutMs }, entry, options);
+    const everybody = await findAllInstances({ clock, scopes, peers, timeoutMs }, entry, options);
     return Promise.all(
       everybody.instances.map(async (instance) => {
         const result = await asResult(ask(entry, input, { ...everybody.options, to: instance.name }, site));
@@ -203,7 +203,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   async function listen(entry: Event, how: ListenOptions | Run, run?: Run): Promise<Served> {
     mustBeOpen();
     mustBe(entry, 'event');
-    if (typeof how === 'function') return ears.listen(eventTopic(parts.ns, entry, timings.keepMs), entry, how);
+    if (typeof how === 'function') return subscriptions.listen(eventTopic(parts.ns, entry, timings.keepMs), entry, how);
     if (typeof run !== 'function') throw fault(`listen(${entry.name}) has no handler`);
     return listenAs(serving, entry, how, run);
   }
@@ -222,14 +222,14 @@ export function buildBus(parts: BusParts): BuiltBus {
     try {
       await step;
     } catch (error) {
-      notices.tell({ type: 'state', part, ok: false, reason: `closing: ${sayError(error)}` });
+      notices.emit({ type: 'state', part, ok: false, reason: `closing: ${errorMessage(error)}` });
     }
   }
 
-  async function leaveQueue(queue: TakenQueue & { readonly name: string }): Promise<void> {
+  async function leaveQueue(queue: QueueConsumer & { readonly name: string }): Promise<void> {
     const closed = orTell(`queue ${queue.name}`, queue.close());
     await within(clock, timings.drainMs, closed);
-    queue.hurry();
+    queue.abortRunning();
     await within(clock, goodbyeMs, closed); // its last commit; closing the log waits for the rest
   }
   async function leave(): Promise<void> {
@@ -241,9 +241,9 @@ export function buildBus(parts: BusParts): BuiltBus {
     if (starting.size > 0) await within(clock, timings.drainMs, Promise.allSettled(starting));
     await Promise.all([
       ...[...serving.queues].map(leaveQueue),
-      orTell('events', ears.close()),
+      orTell('events', subscriptions.close()),
       answerer.drain(timings.drainMs),
-      hearer.drain(timings.drainMs),
+      receiver.drain(timings.drainMs),
     ]);
     await lingered;
     caller.close();
@@ -286,7 +286,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       mustBeOpen();
       mustBe(entry, 'broadcast');
       checkCall('broadcast', entry, options);
-      return shouter.broadcast(entry, input);
+      return broadcaster.broadcast(entry, input);
     }),
     publish: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how)),
     publishAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
@@ -302,7 +302,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       scopes.run(withBaggage(currentScope(scopes), baggage, traceparent), inside),
     instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
     health: () => health.read(),
-    watch: (hear: Parameters<Bus['watch']>[0]) => notices.watch(hear),
+    watch: (listener: Parameters<Bus['watch']>[0]) => notices.watch(listener),
     ...closable(
       teardown(`the bus of ${self.instance}`, [
         ['leaving', leave],
@@ -315,7 +315,10 @@ export function buildBus(parts: BusParts): BuiltBus {
     bus: verbs as unknown as Bus,
     opened: Promise.all([following, opened]).then(() => undefined),
     busy: () =>
-      hearer.waiting > 0 || answerer.busy || [...serving.queues].some((queue) => queue.busy) || ears.waiting > 0,
+      receiver.waiting > 0 ||
+      answerer.busy ||
+      [...serving.queues].some((queue) => queue.busy) ||
+      subscriptions.waiting > 0,
     entries: serving.entries,
     listeners: () => [...serving.listening].flatMap((group) => listenerOf(group) ?? []),
   };
@@ -339,7 +342,7 @@ export interface BuiltBus {
   listeners(): readonly string[];
 }
 function notAnnounced(instance: string, error: unknown): BusError<'Unreachable'> {
-  const cause = sayError(error);
+  const cause = errorMessage(error);
   const message = `${instance} could not be announced, so other instances do not see what it serves now: ${cause}`;
   const remedy = 'Repair what the cause names, then make the same call again.';
   return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause }, error, remedy);

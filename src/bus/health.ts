@@ -45,7 +45,9 @@ export function openHealth(
       const refused = live.refused.map(({ key, ...one }) => [`setting ${key}`, one] as const);
       // A message of an unknown entry delays its own key only, and an instance of another version can handle it. All
       // other messages are accepted as before.
-      const unserved = queues().flatMap(({ queue, ...stats }) => stats.unserved.map((one) => sayUnserved(queue, one)));
+      const unserved = queues().flatMap(({ queue, ...stats }) =>
+        stats.unserved.map((one) => describeUnserved(queue, one)),
+      );
       const known = [...broken, ...refused, ...unserved];
       const reasons = known.map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
       const states = [...broken.values()];
@@ -59,7 +61,7 @@ export function openHealth(
   };
 }
 
-function sayUnserved(queue: string, { entry, waiting, sinceMs }: Unserved) {
+function describeUnserved(queue: string, { entry, waiting, sinceMs }: Unserved) {
   const many = waiting === 1 ? '1 message waits' : `${waiting} messages wait`;
   return [
     `queue ${queue}`,

@@ -5,11 +5,11 @@ import type { Peer } from '../delivery/context';
 import type { DeliverParts } from '../delivery/deliver';
 import type { Middleware } from '../delivery/middleware';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import type { Retained } from '../work/progress/retained';
-import type { TakeParts } from '../work/types';
+import type { ConsumerParts } from '../work/types';
 import type { BusLive } from './live';
 
 /** Values of options; each is described at the declaration of its option. */
@@ -32,7 +32,7 @@ export interface Timings {
   readonly bodyDepthMax?: number | undefined;
 }
 /** Parts of the work engine that a simulator replaces to plant bugs. */
-interface Planted extends Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeUnkept'> {
+interface Planted extends Pick<ConsumerParts, 'makeFilter' | 'makeWatermark' | 'makeUnkept'> {
   readonly makeRetained?: () => Retained;
 }
 /** Dependencies of {@link buildBus}. */
@@ -41,7 +41,7 @@ export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
   readonly random: Random;
   readonly notices: Notices;
   readonly log: Log;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly registry: Registry;
   readonly settings: Settings;
   /** Live options. The bus passes every change of `settings` to it. */

@@ -1,8 +1,8 @@
 /** Routes each incoming packet to the part that handles its kind. */
 import type { Notices } from '../base/notices';
-import type { Hearer } from '../broadcast/receiver';
+import type { BroadcastReceiver } from '../broadcast/receiver';
 import { parseEnvelope, type Envelope } from '../format/envelope';
-import type { Packet, Post } from '../ports/messenger';
+import type { Packet, Messenger } from '../ports/messenger';
 import type { Answerer } from '../request/answerer';
 import type { Caller } from '../request/caller';
 import type { Leaver } from '../request/goodbye';
@@ -11,20 +11,20 @@ import type { Leaver } from '../request/goodbye';
 export interface Inbox {
   readonly answerer: Answerer;
   readonly caller: Caller;
-  readonly hearer: Hearer;
+  readonly receiver: BroadcastReceiver;
   readonly leaver: Leaver;
 }
 
 /** Starts receiving. Unreadable packets and packets of other kinds are dropped with a notice. */
-export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
-  const { answerer, caller, hearer, leaver } = inbox;
+export function receiveAll(messenger: Messenger, inbox: Inbox, notices: Notices): void {
+  const { answerer, caller, receiver, leaver } = inbox;
   function packet({ line, body }: Packet, from: string): void {
     const envelope = parseEnvelope(line);
-    if ('bad' in envelope) return notices.tell({ type: 'dropped', what: 'packet', reason: envelope.bad });
+    if ('bad' in envelope) return notices.emit({ type: 'dropped', what: 'packet', reason: envelope.bad });
     switch (envelope.kind) {
       case 'request':
-        leaver.heardFrom(from);
-        return answerer.request(inOurTime(envelope, post.skewMaxMs ?? post.skewMs), body, from);
+        leaver.recordCaller(from);
+        return answerer.request(inOurTime(envelope, messenger.skewMaxMs ?? messenger.skewMs), body, from);
       case 'reply':
         return caller.reply(envelope, body, from);
       case 'cancel':
@@ -34,11 +34,11 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
       case 'leave':
         return leaver.leave(envelope, from);
       case 'broadcast':
-        return hearer.hear(envelope, body);
+        return receiver.receive(envelope, body);
       case 'work':
       case 'event': {
         const { kind, entry, id } = envelope;
-        return notices.tell({
+        return notices.emit({
           type: 'dropped',
           what: kind,
           reason: 'work and events are read from a log, not from an inbox',
@@ -48,9 +48,9 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
       }
     }
   }
-  post.receive({
+  messenger.receive({
     packet,
-    gone(address) {
+    left(address) {
       leaver.gone(address);
       answerer.gone(address);
       caller.gone(address);

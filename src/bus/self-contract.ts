@@ -1,5 +1,5 @@
 /** Contract `busbar`, which every instance serves: its status, and the check of a body against an entry's schema. */
-import { isBusError, sayError, type Issue } from '../base/errors';
+import { isBusError, errorMessage, type Issue } from '../base/errors';
 import { check } from '../contract/check';
 import { defineModule, request, unchecked } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
@@ -105,7 +105,7 @@ function keyOf({ name, options }: AnyEntry, checked: unknown): { key: string | n
     // `key` was declared for the body of this entry, which its schema has just returned.
     return { key: options.key?.(checked as never) ?? null, issues: [] };
   } catch (error) {
-    return { key: null, issues: [{ message: `key of ${name} threw: ${sayError(error)}` }] };
+    return { key: null, issues: [{ message: `key of ${name} threw: ${errorMessage(error)}` }] };
   }
 }
 

@@ -2,19 +2,19 @@
 import { within } from '../base/clock';
 import { BusError, didYouMean, nearest } from '../base/errors';
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
-import type { Hearer } from '../broadcast/receiver';
+import type { BroadcastReceiver } from '../broadcast/receiver';
 import { entriesOf } from '../contract/contract';
 import { fingerprint } from '../contract/fingerprint';
 import { faultOf, faultsOf } from '../contract/options';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contract/types';
 import type { Run } from '../delivery/deliver';
-import { createPace } from '../delivery/limiter';
+import { createLimiter } from '../delivery/limiter';
 import { namesIn, queueOf } from '../format/names';
 import type { Answerer } from '../request/answerer';
-import { takeQueue } from '../work/queue/consumer';
+import { consumeQueue } from '../work/queue/consumer';
 import { eventTopic, parkedTopic, workTopic } from '../work/topics';
-import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';
-import { fault, sayUnknown } from './argument-checks';
+import type { EntryLimits, Handling, Queue, QueueConsumer, ConsumerParts } from '../work/types';
+import { fault, unknownNameMessage } from './argument-checks';
 import { follow, limitsNow, retryNow } from './live';
 import type { BusParts } from './parts';
 import type { ListenOptions, Served } from './types';
@@ -22,16 +22,16 @@ import type { ListenOptions, Served } from './types';
 /** Dependencies of {@link serveContract} and {@link listenAs}. */
 export interface ServeParts {
   readonly bus: BusParts;
-  readonly take: TakeParts;
+  readonly take: ConsumerParts;
   readonly answerer: Answerer;
-  readonly hearer: Hearer;
+  readonly receiver: BroadcastReceiver;
   /** Records that this instance is a named listener of the topic, in this group. The returned function ends this. */
   listens(topic: string, group: string): () => void;
   /**
    * Announces a contract, or withdraws it if `fingerprint` is undefined. Resolves when other instances can see that.
    */
   announce(contract: string, fingerprint: string | undefined): Promise<void>;
-  readonly queues: Set<TakenQueue & { readonly name: string }>;
+  readonly queues: Set<QueueConsumer & { readonly name: string }>;
   /** Groups of the named listeners of this instance. */
   readonly listening: Set<string>;
   readonly entries: Map<string, AnyEntry>;
@@ -61,10 +61,10 @@ export async function serveContract(
   const stops: (() => void)[] = [];
   for (const { entry, run } of runs.values()) {
     parts.entries.set(entry.name, entry);
-    if (entry.kind === 'broadcast') parts.hearer.add(entry, run);
+    if (entry.kind === 'broadcast') parts.receiver.add(entry, run);
     if (entry.kind !== 'request') continue;
     const now = () => limitsNow(live, entry.name, given(entry.name), live.bus.requestConcurrency);
-    parts.answerer.add({ entry, run, pace: createPace(now()) });
+    parts.answerer.add({ entry, run, limiter: createLimiter(now()) });
     stops.push(follow(live, [entry.name], () => parts.answerer.setLimits(entry.name, now())));
   }
   const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
@@ -83,7 +83,7 @@ export async function serveContract(
       () =>
         allEnded(module, [
           parts.answerer.close(names, drainMs),
-          parts.hearer.close(names, drainMs),
+          parts.receiver.close(names, drainMs),
           ...taken.map((one) => one.close()),
         ]),
     ],
@@ -95,7 +95,7 @@ export async function serveContract(
   };
   const hears = [...runs.values()].some(({ entry }) => entry.kind === 'broadcast');
   try {
-    if (hears) taken.push(await parts.bus.post.join(module));
+    if (hears) taken.push(await parts.bus.messenger.join(module));
     // Announce before joining the groups: a group can wait for a crashed member to time out. Requests must not wait for
     // that.
     await parts.announce(module, fingerprint(contract));
@@ -149,16 +149,16 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
 
 /** Consumes a queue. `names` are the names under which settings refer to it. */
 async function take(parts: ServeParts, queue: Queue, names: readonly string[]): Promise<Closable> {
-  const taken = Object.assign(await takeQueue(parts.take, queue), { name: queue.name });
+  const taken = Object.assign(await consumeQueue(parts.take, queue), { name: queue.name });
   parts.queues.add(taken);
   // `follow` applies settings immediately: they can have changed while the member joined
-  const stop = follow(parts.bus.live, names, () => taken.review());
+  const stop = follow(parts.bus.live, names, () => taken.applyLimits());
   const { clock, timings } = parts.bus;
   return closable(async () => {
     stop();
     const closed = taken.close();
     await within(clock, timings.drainMs, closed);
-    taken.hurry(); // abort handlers that still run; a hung one would otherwise delay closing until longestMs
+    taken.abortRunning(); // abort handlers that still run; a hung one would otherwise delay closing until handoverMs
     await closed;
     parts.queues.delete(taken);
   });
@@ -187,7 +187,7 @@ function bind(
     else if (parts.entries.has(entry.name)) faults.push(`this instance already serves ${entry.name}`);
     else runs.set(entry.name, { entry, run: (body, context): unknown => handler.call(handlers, body, context) });
   }
-  faults.push(...strangers(contract, handlers), ...badLimits(contract, options));
+  faults.push(...unidentified(contract, handlers), ...badLimits(contract, options));
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults }, undefined, serveRemedy);
   return runs;
 }
@@ -196,7 +196,7 @@ function bind(
  * Returns the handlers that no entry calls. An instance of a class can have other methods; a plain object that was
  * written for `serve` cannot.
  */
-function strangers(contract: AnyContract, handlers: object): string[] {
+function unidentified(contract: AnyContract, handlers: object): string[] {
   const prototype: unknown = Object.getPrototypeOf(handlers);
   if (prototype !== Object.prototype && prototype !== null) return [];
   const entries = entriesOf(contract);
@@ -220,7 +220,7 @@ function badLimits(contract: AnyContract, options: LooseServeOptions): string[] 
       return limit === undefined ? [] : faultOf(`serve(${module}), ${entry}`, name, limit);
     });
   return [
-    ...Object.keys(others).map((name) => `serve(${module}): ${sayUnknown(name, ['concurrency', 'perSecond'])}`),
+    ...Object.keys(others).map((name) => `serve(${module}): ${unknownNameMessage(name, ['concurrency', 'perSecond'])}`),
     ...(typeof concurrency === 'object'
       ? each('concurrency', concurrency)
       : concurrency === undefined

@@ -42,7 +42,7 @@ export interface RequestCall {
    *
    * @default 0
    */
-  readonly absentMs?: number;
+  readonly waitForInstanceMs?: number;
 }
 /** Options of {@link Bus.submit} and {@link Bus.publish}. */
 export interface SubmitCall {
@@ -111,7 +111,7 @@ export interface ListenOptions {
    *
    * @default 30_000
    */
-  readonly longestMs?: number;
+  readonly handoverMs?: number;
   /**
    * Number of handlers that run at the same time in this instance.
    *
@@ -380,7 +380,7 @@ export interface Bus extends Closable {
    *   if (notice.type === 'parked') console.error(notice.reason);
    * });
    */
-  watch(hear: (notice: Notice) => void): () => void;
+  watch(listener: (notice: Notice) => void): () => void;
   /**
    * Closes the bus.
    *
@@ -409,7 +409,7 @@ export interface BusOptions {
   /** Middleware around every handler call. The first element is the outermost. */
   readonly incoming?: readonly Middleware[];
   /** Receives notices like {@link Bus.watch}, from the start of opening on. */
-  readonly hear?: (notice: Notice) => void;
+  readonly onNotice?: (notice: Notice) => void;
 }
 /** The four kinds of entries. */
 export type EntryKind = AnyEntry['kind'];

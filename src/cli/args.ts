@@ -1,6 +1,6 @@
 /** Parses the arguments of the command: durations, times, counts and bodies. */
 import { accept, variableOf } from '../base/options';
-import { sayError } from '../base/errors';
+import { errorMessage } from '../base/errors';
 import { busOptions } from '../config';
 import { Usage } from './exit';
 import { fromJson } from './json';
@@ -21,7 +21,7 @@ export function asTyped(text: string, given: object): string {
 
 /** Parses a duration such as `5s`, `250ms` or `10m`, in ms. Throws Usage for any other text. */
 export function duration(name: string, text: string): number {
-  const read = accept({ is: 'duration', min: 1, max: 3_650 * day, says: '' }, text);
+  const read = accept({ type: 'duration', min: 1, max: 3_650 * day, description: '' }, text);
   if ('fault' in read || /^\d+$/.test(text)) {
     throw new Usage(`${name} ${text} is not a duration such as 250ms, 10s, 5m or 1h`);
   }
@@ -48,7 +48,7 @@ export async function body(text: string, stdin: AsyncIterable<unknown>): Promise
   try {
     return fromJson(json);
   } catch (error) {
-    throw new Usage(`the body is not JSON: ${sayError(error)}`);
+    throw new Usage(`the body is not JSON: ${errorMessage(error)}`);
   }
 }
 

@@ -1,5 +1,5 @@
 /** Maps errors to the exit codes of the command and to the texts on stderr. */
-import { Failure, isBusError, sayError, type BusCode } from '../base/errors';
+import { Failure, isBusError, errorMessage, type BusCode } from '../base/errors';
 
 export const exits = {
   done: 0,
@@ -53,7 +53,7 @@ export function exitOf(error: unknown): Exit {
   if (nameOf(error) === 'UnknownName') return exits.usage;
   if (nameOf(error) === 'StoppedEarly' || nameOf(error) === 'NotParked') return exits.warning;
   // A directory that belongs to another user fails with Config. Report the missing permission instead of wrong usage.
-  if (/\b(?:EACCES|EPERM)\b|belongs to user \d/.test(sayError(error))) return exits.notAllowed;
+  if (/\b(?:EACCES|EPERM)\b|belongs to user \d/.test(errorMessage(error))) return exits.notAllowed;
   return isBusError(error) ? ofCode[error.code] : exits.failed;
 }
 
@@ -70,6 +70,6 @@ function nameOf(error: unknown): string {
  */
 export function explain(error: unknown): string {
   const withRemedy = isBusError(error, 'Timeout', 'ResponderLost', 'Overloaded', 'HandlerFailed');
-  const text = `busbar: ${sayError(error)}${withRemedy ? `\n${error.remedy}` : ''}`;
+  const text = `busbar: ${errorMessage(error)}${withRemedy ? `\n${error.remedy}` : ''}`;
   return isBusError(error, 'Timeout') ? text.replaceAll('timeoutMs', '--timeout') : text;
 }

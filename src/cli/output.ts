@@ -56,7 +56,7 @@ export class Output {
     this.options.write(`${text}\n`);
   }
   /** Writes a message about the data to stderr. */
-  say(text: string): void {
+  note(text: string): void {
     const lines = this.forPeople ? wrap(text, this.width) : [oneLine(text)];
     for (const line of lines) this.options.warn(`${line}\n`);
   }
@@ -94,7 +94,7 @@ export class Output {
     if (rows.length > 0) {
       const { lines, left } = table(columns, rows, this.width);
       for (const line of lines) this.line(line);
-      if (left.length > 0) this.say(`no room for ${left.join(', ')}: a wider terminal or -o json shows all`);
+      if (left.length > 0) this.note(`no room for ${left.join(', ')}: a wider terminal or -o json shows all`);
     }
     if (failed !== undefined) throw failed;
     return rows.length;

@@ -13,7 +13,7 @@ import { exits, Usage } from './exit';
 import { oneLine } from './words';
 import type { Everywhere, How, Verb } from './run';
 import type { ForgetOptions } from './verbs/forget';
-import type { DropOptions, MendOptions } from './verbs/repair';
+import type { DropOptions, RepairOptions } from './verbs/repair';
 import type { ParkedOptions } from './verbs/parked';
 import type { PeekOptions } from './verbs/peek';
 import type { SendOptions } from './verbs/send';
@@ -95,9 +95,9 @@ const shown = ['dir', 'ns'];
 const left = ['version'];
 
 function addBusOptions(program: Command): void {
-  for (const [name, { says }] of Object.entries(busOptions)) {
+  for (const [name, { description }] of Object.entries(busOptions)) {
     if (shown.includes(name) || left.includes(name)) continue;
-    program.addOption(new Option(`--${flagOf(name)} <value>`, says).hideHelp());
+    program.addOption(new Option(`--${flagOf(name)} <value>`, description).hideHelp());
   }
 }
 
@@ -194,7 +194,7 @@ function which(command: Command): Command {
 
 function change(program: Command): void {
   which(program.command('replay <queue> [id...]').description('sends parked messages again, with their ids')).action(
-    async (queue: string, ids: string[], options: MendOptions, command: Command) => {
+    async (queue: string, ids: string[], options: RepairOptions, command: Command) => {
       const { replay } = await import('./verbs/repair');
       await perform(command, mending, (desk) => replay(desk, queue, ids, options));
     },
@@ -261,10 +261,10 @@ function liveNames(declared: Options): string {
 
 function send(program: Command): void {
   const bodies = 'The body is JSON, or - for stdin. A running instance checks it first.';
-  const add = (verb: string, kind: 'request' | 'work' | 'broadcast' | 'event', says: string): Command =>
+  const add = (verb: string, kind: 'request' | 'work' | 'broadcast' | 'event', description: string): Command =>
     program
       .command(`${verb} <entry> <json>`)
-      .description(says)
+      .description(description)
       .addHelpText('after', `\n${bodies}`)
       .option('--unchecked', 'sends the body without a check')
       .action(async (entry: string, json: string, _options: object, command: Command) => {

@@ -97,7 +97,7 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
   const limitMs = how.limitMs ?? given ?? limitMsDefault;
   const stop = stopped();
   const { inspect } = await import('../inspect');
-  const opening = inspect({ answerMs: Math.min(answerMsMost, limitMs), waiting: sayOnce() });
+  const opening = inspect({ answerMs: Math.min(answerMsMost, limitMs), waiting: describeOnce() });
   const inspection = await Promise.race([opening, stop.early, tooLong(limitMs)]);
   if (typeof inspection === 'number') return inspection;
   const { inspector, parts, bus, settings } = inspection;
@@ -117,7 +117,7 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
 }
 
 /** Returns a function that writes each different message once to stderr, up to a maximum. */
-function sayOnce(): (message: string) => void {
+function describeOnce(): (message: string) => void {
   const lines = new Set<string>();
   return (message) => {
     if (lines.has(message) || lines.size >= waitingLinesMax) return;

@@ -22,7 +22,7 @@ type Validated = Awaited<ReturnType<Schema['~standard']['validate']>>;
 function accept(result: Validated, side: Side, entry: string): unknown {
   if (!result.issues) return result.value;
   const issues = Array.from(result.issues.slice(0, issuesMax), plainIssue);
-  throw new BusError('Invalid', `${side} of ${entry}: ${issues.map(sayIssue).join('; ')}`, { side, issues, entry });
+  throw new BusError('Invalid', `${side} of ${entry}: ${issues.map(issueMessage).join('; ')}`, { side, issues, entry });
 }
 
 /** Returns a copy of the issue as plain data, because schema libraries return class instances, which cannot be sent. */
@@ -45,6 +45,6 @@ const messageCharsMax = 1_000;
 const pathPartsMax = 100;
 const partCharsMax = 200;
 
-export function sayIssue({ path, message }: Issue): string {
+export function issueMessage({ path, message }: Issue): string {
   return path && path.length > 0 ? `${path.map(String).join('.')}: ${message}` : message;
 }

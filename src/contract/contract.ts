@@ -103,7 +103,7 @@ export interface WorkOptions<B> {
    * Time for which a handler can continue when its partition must be revoked, in ms.
    * @default 30_000
    */
-  readonly longestMs?: number;
+  readonly handoverMs?: number;
   /**
    * The name of a separate topic for the entry, so that its messages and those of other entries do not delay each
    * other.

@@ -15,7 +15,7 @@ export const bounds = {
   timeoutMs: { min: 1, max: day },
   attempts: { min: 1, max: 1_000 },
   backoffMs: { min: 0, max: day },
-  longestMs: { min: 0, max: day },
+  handoverMs: { min: 0, max: day },
   concurrency: { min: 1, max: 10_000 },
 } as const;
 
@@ -39,7 +39,7 @@ const rules = {
   attempts: whole(bounds.attempts),
   retry: (value) => (value === 'in-order' || value === 'aside' ? undefined : "'in-order' or 'aside'"),
   backoffMs: whole(bounds.backoffMs, ' of ms'),
-  longestMs: whole(bounds.longestMs, ' of ms'),
+  handoverMs: whole(bounds.handoverMs, ' of ms'),
   queue: isName,
   as: isName,
   concurrency: whole(bounds.concurrency),
@@ -48,7 +48,7 @@ const rules = {
 } satisfies Record<string, Rule>;
 type OptionName = keyof typeof rules;
 
-const retrying = ['attempts', 'retry', 'backoffMs', 'longestMs'] as const;
+const retrying = ['attempts', 'retry', 'backoffMs', 'handoverMs'] as const;
 const namesOf = {
   request: ['timeoutMs', 'idempotent'],
   work: ['key', ...retrying, 'queue'],
@@ -63,7 +63,7 @@ export function faultsOf(about: string, kind: keyof typeof namesOf, given: objec
   return Object.entries(given).flatMap(([name, value]) => {
     if (value === undefined) return [];
     const known = names.find((one) => one === name);
-    return known === undefined ? [sayUnknown(about, kind, name, names)] : faultOf(about, known, value);
+    return known === undefined ? [describeUnknown(about, kind, name, names)] : faultOf(about, known, value);
   });
 }
 
@@ -73,7 +73,7 @@ export function faultOf(about: string, name: OptionName, value: unknown): string
   return mustBe === undefined ? [] : [`${about}: ${name} is ${show(value)}; it must be ${mustBe}`];
 }
 
-function sayUnknown(about: string, kind: string, name: string, names: readonly string[]): string {
+function describeUnknown(about: string, kind: string, name: string, names: readonly string[]): string {
   const near = nearest(name, names);
   const there = names.length > 0 ? `; the options are ${names.join(', ')}` : '';
   return `${about}: '${name}' is not an option of ${kind}${near === undefined ? there : didYouMean(near)}`;

@@ -40,7 +40,7 @@ export interface EntryOptions {
   readonly attempts?: number;
   readonly retry?: RetryKind;
   readonly backoffMs?: number;
-  readonly longestMs?: number;
+  readonly handoverMs?: number;
   readonly queue?: string;
 }
 /**

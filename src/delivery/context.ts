@@ -164,7 +164,7 @@ export class DeliveryContext implements WorkContext {
     const say =
       (level: LogLevel) =>
       (message: string, fields: Readonly<Record<string, unknown>> = {}) =>
-        this.notices.tell({ type: 'log', level, message, fields: { ...fields, entry: this.facts.entry, id: this.id } });
+        this.notices.emit({ type: 'log', level, message, fields: { ...fields, entry: this.facts.entry, id: this.id } });
     return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
   }
   // Getters that return functions, because handlers destructure the context: `({ fail }) => …`.

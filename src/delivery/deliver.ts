@@ -1,6 +1,6 @@
 /** Calls one handler once: checks the body, runs the middleware, sets the scope, and reports how the call ended. */
 import { tookMs, type Clock } from '../base/clock';
-import { BusError, Failure, readable, sayError } from '../base/errors';
+import { BusError, Failure, readable, errorMessage } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
@@ -112,7 +112,7 @@ class Call implements Scope {
     this.context.end();
     const { parts, entry, facts, context } = this;
     parts.calls?.delete(facts);
-    if (this.#startedMs !== undefined) tell(parts, entry, facts, context, this.#startedMs, outcome);
+    if (this.#startedMs !== undefined) report(parts, entry, facts, context, this.#startedMs, outcome);
     return outcome;
   }
 }
@@ -167,7 +167,7 @@ async function aroundAll(
   return value;
 }
 
-function tell(
+function report(
   parts: DeliverParts,
   entry: AnyEntry,
   facts: Facts,
@@ -175,7 +175,7 @@ function tell(
   startedMs: number,
   outcome: Outcome,
 ): void {
-  parts.notices.tell({
+  parts.notices.emit({
     type: 'handled',
     kind: entry.kind,
     entry: entry.name,
@@ -184,7 +184,7 @@ function tell(
     tookMs: tookMs(parts.clock, startedMs),
     outcome: outcome.ok ? 'done' : howItFailed(outcome.error),
     ...(facts.durable && { durable: true }),
-    ...(!outcome.ok && { error: sayError(outcome.error), thrown: outcome.error }),
+    ...(!outcome.ok && { error: errorMessage(outcome.error), thrown: outcome.error }),
   });
 }
 

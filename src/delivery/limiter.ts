@@ -1,6 +1,6 @@
 /** Limits how many handlers of an entry run at once in this instance, and how many start in a second. */
 
-export interface Pace {
+export interface Limiter {
   readonly concurrency: number;
   readonly running: number;
   mayStart(nowMs: number): boolean;
@@ -9,16 +9,16 @@ export interface Pace {
   started(nowMs: number): void;
   ended(): void;
   /** Changes the limits from the next start on. Running handlers continue. */
-  change(limits: PaceLimits): void;
+  change(limits: LimiterLimits): void;
 }
-export interface PaceLimits {
+export interface LimiterLimits {
   /** Maximum number of running handlers. 0 pauses the entry, so that no handler starts. */
   readonly concurrency: number;
   /** Maximum number of starts in a second. Default Infinity. After a pause, one second's worth can start at once. */
   readonly perSecond?: number | undefined;
 }
 
-export function createPace(limits: PaceLimits): Pace {
+export function createLimiter(limits: LimiterLimits): Limiter {
   let { concurrency, perSecond = Infinity } = limits;
   let running = 0;
   let tokens = perSecond;

@@ -1,22 +1,22 @@
 /** Remembers the last position of each sender, so that one instance starts no message twice. */
 import type { Stamp } from '../format/envelope';
 
-export interface Seen {
+export interface SenderPositions {
   /**
    * Returns true when the position is above the last position of its incarnation, and false for a duplicate. Packets of
    * one sender arrive in the order of their positions.
    */
-  fresh(stamp: Stamp): boolean;
+  isNew(stamp: Stamp): boolean;
   /** Returns true when this stamp, or a later one of its sender, has arrived. */
-  passed(stamp: Stamp | undefined): boolean;
+  isPassed(stamp: Stamp | undefined): boolean;
 }
 
 const sendersKept = 100_000; // about 10 MB; the sender that was first noted or updated longest ago is forgotten first
 
-export function createSeen(sendersMax = sendersKept): Seen {
+export function createSenderPositions(sendersMax = sendersKept): SenderPositions {
   const last = new Map<string, number>();
   return {
-    fresh({ incarnation, position }) {
+    isNew({ incarnation, position }) {
       const before = last.get(incarnation);
       if (before !== undefined) {
         if (position <= before) return false;
@@ -28,6 +28,6 @@ export function createSeen(sendersMax = sendersKept): Seen {
       last.set(incarnation, position);
       return true;
     },
-    passed: (stamp) => stamp !== undefined && stamp.position <= (last.get(stamp.incarnation) ?? -1),
+    isPassed: (stamp) => stamp !== undefined && stamp.position <= (last.get(stamp.incarnation) ?? -1),
   };
 }

@@ -1,7 +1,7 @@
 /** Runs the turns of one name one after another, and different names concurrently, within common bounds. */
 import { BoundedQueue, Capacity, type Bounds } from '../base/bounded';
 
-export interface Turns {
+export interface SerialQueue {
   /** Turns of all names that wait or run. */
   readonly capacity: Capacity;
   /** Returns the count and bytes of the turns of one name. */
@@ -13,7 +13,7 @@ export interface Turns {
 type Line = BoundedQueue<() => Promise<void>>;
 const nothing = { count: 0, bytes: 0 } as const;
 
-export function createTurns(max: Bounds): Turns {
+export function createSerialQueue(max: Bounds): SerialQueue {
   const capacity = new Capacity(max);
   const lines = new Map<string, Line>();
 

@@ -3,7 +3,7 @@
  */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { sleep, type Clock } from '../base/clock';
-import { BusError, sayError, sentence } from '../base/errors';
+import { BusError, errorMessage, sentence } from '../base/errors';
 import { faultInHeads } from './header';
 import { faultInPages, isShort } from './pages';
 
@@ -42,7 +42,7 @@ async function faultOf(path: string, clock: Clock, isUsed: boolean): Promise<str
     const inside = await faultInPages(file, clock, pagesMsMax);
     return inside && `is damaged or cut off (${inside})`;
   } catch (error) {
-    return `cannot be read (${sayError(error)})`;
+    return `cannot be read (${errorMessage(error)})`;
   } finally {
     if (file !== undefined) closeSync(file);
   }

@@ -19,7 +19,7 @@ export class Condition {
   private file: FileFault | undefined;
   /** Reason that can end by itself: a full disk, or a write lock that another process holds. */
   private passing: string | undefined;
-  private told: StoreFault | undefined;
+  private reported: StoreFault | undefined;
 
   constructor(private readonly path: string) {}
 
@@ -47,15 +47,15 @@ export class Condition {
   /** Stops all reads and writes in this process: the files are damaged, or the outcome of a write is unknown. */
   break(cause: string): void {
     this.broken ??= cause;
-    this.tell();
+    this.report();
   }
   setFile(fault: FileFault | undefined): void {
     this.file = fault;
-    this.tell();
+    this.report();
   }
   setPassing(reason: string | undefined): void {
     this.passing = reason;
-    this.tell();
+    this.report();
   }
 
   /** Throws StoreBroken when nothing can be written or read. */
@@ -66,10 +66,10 @@ export class Condition {
     throw new BusError('StoreBroken', message, { outcome, path: this.path, cause: reason });
   }
 
-  private tell(): void {
-    const { fault, told } = this;
-    if (fault?.reason === told?.reason && fault?.final === told?.final) return;
-    this.told = fault;
+  private report(): void {
+    const { fault, reported } = this;
+    if (fault?.reason === reported?.reason && fault?.final === reported?.final) return;
+    this.reported = fault;
     for (const listener of this.listeners) listener(fault);
   }
 }

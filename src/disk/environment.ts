@@ -1,7 +1,7 @@
 /** Manages one LMDB environment of this process: its files, the room on their disk, and the condition of both. */
 import type { RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
-import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
+import { BusError, isBusError, errorMessage, type SendOutcome } from '../base/errors';
 import type { WriteKind } from './changes';
 import { Condition } from './condition';
 import type { StoreFiles } from './files';
@@ -117,7 +117,7 @@ export class Environment {
     const isStopped = typeof holder === 'object' && holder.stopped;
     const reportAfterMs = isStopped ? stoppedReportAfterMs : slowReportAfterMs;
     if (waitedMs < reportAfterMs) return undefined;
-    return `a write has been waiting for ${Math.round(waitedMs)} ms: ${this.lock.sayHolder()}`;
+    return `a write has been waiting for ${Math.round(waitedMs)} ms: ${this.lock.describeHolder()}`;
   }
   private fail(cause: string): void {
     this.condition.break(cause);
@@ -144,12 +144,12 @@ export class Environment {
   }
   /** Returns the cause of a failed write. lmdb rejects with an error that holds a promise of the cause. */
   private async causeOf(error: unknown): Promise<string> {
-    if (typeof error !== 'object' || error === null || !('commitError' in error)) return sayError(error);
-    const unsettled = sleep(this.parts.clock, causeMs).then(() => sayError(error));
+    if (typeof error !== 'object' || error === null || !('commitError' in error)) return errorMessage(error);
+    const unsettled = sleep(this.parts.clock, causeMs).then(() => errorMessage(error));
     try {
-      return sayError(await Promise.race([error.commitError, unsettled]));
+      return errorMessage(await Promise.race([error.commitError, unsettled]));
     } catch (reason) {
-      return sayError(reason);
+      return errorMessage(reason);
     }
   }
 
@@ -162,7 +162,7 @@ export class Environment {
     const limitMs = this.condition.fault?.final === true ? brokenMs : this.parts.writeMs;
     const late = `the write took longer than ${limitMs} ms, and whether its data was stored is unknown`;
     return limited(writing, clock, limitMs, () =>
-      unreachable(this.path, 'unknown', limitMs, `${late}; ${this.lock.sayHolder()}`),
+      unreachable(this.path, 'unknown', limitMs, `${late}; ${this.lock.describeHolder()}`),
     );
   }
 

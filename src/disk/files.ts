@@ -1,7 +1,7 @@
 /** Watches the files of an open store: that they are still at their path, have not become shorter, and are sound. */
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isCode, sayError } from '../base/errors';
+import { isCode, errorMessage } from '../base/errors';
 import { faultOfHeads, headBytes, newestOf, readHeadBytes, readHeads } from './header';
 
 /**
@@ -121,6 +121,6 @@ function lookAt(file: Seen): FileFault | undefined {
   } catch (error) {
     // A part of the path is no longer a folder, or is a link to itself.
     if (isCode(error, 'ENOTDIR', 'ELOOP')) return { kind: 'gone', reason: `${path} was removed or replaced` };
-    return { kind: 'unknown', reason: `${path} cannot be inspected: ${sayError(error)}` };
+    return { kind: 'unknown', reason: `${path} cannot be inspected: ${errorMessage(error)}` };
   }
 }

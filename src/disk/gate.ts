@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep, type Clock } from '../base/clock';
-import { BusError, isCode, sayError } from '../base/errors';
+import { BusError, isCode, errorMessage } from '../base/errors';
 import type { Holding } from './lockfile';
 
 /** Folder beside the data that exists only while an environment is opened. Each opening process has a file in it. */
@@ -59,7 +59,7 @@ function enter(folder: string, file: string): void {
   }
 }
 function unmade(file: string, error: unknown): BusError<'Unreachable'> {
-  const cause = sayError(error);
+  const cause = errorMessage(error);
   const message = `${file} cannot be created: ${cause}. Check the permissions of its folder and the free disk space.`;
   return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause }, error);
 }

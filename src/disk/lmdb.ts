@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
 import { holdProcess, sleep, type Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import { checkDataFile } from './check';
 import { Environment, limited, unreachable } from './environment';
 import { StoreFiles } from './files';
@@ -70,7 +70,12 @@ async function openShared(path: string, id: string, options: StoreOptions, write
   const lock = new LockFile(join(path, 'lock.mdb'));
   const before = closing.get(id);
   const unclosed = () =>
-    unreachable(path, 'not-sent', writeMs, `its previous use was not closed within ${writeMs} ms; ${lock.sayHolder()}`);
+    unreachable(
+      path,
+      'not-sent',
+      writeMs,
+      `its previous use was not closed within ${writeMs} ms; ${lock.describeHolder()}`,
+    );
   if (before !== undefined) await limited(before, clock, writeMs, unclosed);
   const hold = holdProcess(); // the waits below are timers, which do not keep the process running
   try {
@@ -127,7 +132,8 @@ async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: nu
     const isStopped = typeof holder === 'object' && holder.stopped;
     if (!isStopped) looks += 1;
     const waitedMs = clock.mono() - startMs;
-    if (waitedMs > writeMs) throw unreachable(path, 'not-sent', waitedMs, `it cannot be opened: ${lock.sayHolder()}`);
+    if (waitedMs > writeMs)
+      throw unreachable(path, 'not-sent', waitedMs, `it cannot be opened: ${lock.describeHolder()}`);
     await sleep(clock, isStopped ? 50 : 2);
   }
 }
@@ -210,7 +216,7 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
 }
 function unopened(path: string, error: unknown): BusError<'Config'> {
   const remedy = 'Check its permissions and the free disk space.';
-  const message = `${path} cannot be opened as a log: ${sayError(error)}. ${remedy}`;
+  const message = `${path} cannot be opened as a log: ${errorMessage(error)}. ${remedy}`;
   return new BusError('Config', message, { faults: [message] }, error, remedy);
 }
 

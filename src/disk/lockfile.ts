@@ -16,7 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { isCode, sayError } from '../base/errors';
+import { isCode, errorMessage } from '../base/errors';
 
 export interface Holder {
   readonly pid: number;
@@ -90,7 +90,7 @@ export class LockFile {
   }
 
   /** Returns a line for messages that names the holder of the write lock, if it can be determined. */
-  sayHolder(): string {
+  describeHolder(): string {
     const holder = this.holder();
     if (holder === 'none') return 'no process holds the write lock';
     if (holder === 'unknown') return 'the process that holds the write lock cannot be determined';
@@ -150,7 +150,7 @@ export class LockFile {
     try {
       accessSync(this.path, constants.R_OK | constants.W_OK);
     } catch (error) {
-      return `${this.path} cannot be written (${sayError(error)}). Run chmod 600 ${this.path}`;
+      return `${this.path} cannot be written (${errorMessage(error)}). Run chmod 600 ${this.path}`;
     }
     // LMDB reports a file that cannot be read.
     if (users.length === 0 || ['sound', 'unread'].includes(this.content())) return undefined;

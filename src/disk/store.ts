@@ -1,6 +1,6 @@
 /** Provides guarded writes that are durable when they resolve, and reads, on an LMDB environment. */
 import type { Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import { asBuffer, submit, type Change, type Guard, type WriteKind } from './changes';
 import { copyRemedy } from './check';
 import type { StoreFault } from './condition';
@@ -113,8 +113,8 @@ export function makeStore(
     try {
       return look();
     } catch (error) {
-      if (damage.test(sayError(error))) {
-        condition.break(`${path} is damaged (${sayError(error)}): ${copyRemedy}`);
+      if (damage.test(errorMessage(error))) {
+        condition.break(`${path} is damaged (${errorMessage(error)}): ${copyRemedy}`);
         condition.check();
       }
       throw error; // other errors, such as MDB_READERS_FULL, prove no damage
@@ -146,7 +146,7 @@ export function makeStore(
       }),
     write,
     within: (writing) => environment.within(writing),
-    holder: () => lock.sayHolder(),
+    holder: () => lock.describeHolder(),
     lastTransaction: () => lock.lastTransaction(),
     forgetDeadReaders: () => read(() => void db.readerCheck()),
     check: () => environment.check(),

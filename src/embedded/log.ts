@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { every, randomHex, type Clock, type Random, type Timer } from '../base/clock';
-import { BusError, isCode, sayError } from '../base/errors';
+import { BusError, isCode, errorMessage } from '../base/errors';
 import { allEnded, closable, teardown } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notice, Notices } from '../base/notices';
@@ -13,13 +13,13 @@ import { Groups } from './group/groups';
 import { keyOf, kinds } from './store/keys';
 import { Lease } from './group/lease';
 import { checkLogFile, checkLogMark, keepLogMark } from './directory/log-marker';
-import type { Neighbours } from './store/peer-processes';
+import type { PeerProcesses } from './store/peer-processes';
 import { stateBytesMax } from './group/owned-partition';
 import { Reader } from './store/read';
 import { openTail } from './store/tail';
 import { mark, Topics } from './store/topics';
 import { Trimmer } from './store/trim';
-import { Wake } from './store/notifier';
+import { Notifier } from './store/notifier';
 
 /** Layout that this version writes, and the newest one that it reads. */
 const layout = 1;
@@ -34,7 +34,7 @@ export interface EmbeddedLogParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  readonly neighbours: Neighbours;
+  readonly peers: PeerProcesses;
 }
 
 /**
@@ -44,7 +44,7 @@ export interface EmbeddedLogParts {
 export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
   const { dir, clock, notices } = parts;
   checkLogFile(dir);
-  const onChange = tellState(notices, { part: 'store' });
+  const onChange = reportState(notices, { part: 'store' });
   const log = await openStore(subdirectory(dir, 'log'), { clock, durable: true, onChange });
   let live: Store | undefined;
   try {
@@ -54,7 +54,7 @@ export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
     const boot = bootOf();
     removeOldLive(dir, boot, notices); // first, since the new files need the room of the old ones on a full disk
     const liveDir = subdirectory(dir, livePrefix + (boot ?? anyBoot));
-    live = await openStore(liveDir, { clock, durable: false, onChange: tellState(notices, { part: 'leases' }) });
+    live = await openStore(liveDir, { clock, durable: false, onChange: reportState(notices, { part: 'leases' }) });
     return new EmbeddedLog(parts, log, live, id).port();
   } catch (error) {
     await live?.release();
@@ -63,10 +63,10 @@ export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
   }
 }
 
-function tellState(notices: Notices, of: Pick<Extract<Notice, { type: 'state' }>, 'part'>) {
+function reportState(notices: Notices, of: Pick<Extract<Notice, { type: 'state' }>, 'part'>) {
   return (fault: StoreFault | undefined): void => {
     const { reason, final } = fault ?? { reason: 'it can be written and read again', final: false };
-    notices.tell({ type: 'state', ...of, ok: fault === undefined, reason, ...(final && { final }) });
+    notices.emit({ type: 'state', ...of, ok: fault === undefined, reason, ...(final && { final }) });
   };
 }
 
@@ -77,7 +77,7 @@ function subdirectory(dir: string, name: string): string {
     readdirSync(path);
     return path;
   } catch (error) {
-    const message = `${path} cannot be used as a folder: ${sayError(error)}. Remove it, or move it away.`;
+    const message = `${path} cannot be used as a folder: ${errorMessage(error)}. Remove it, or move it away.`;
     throw new BusError('Config', message, { faults: [message] }, error, `Remove ${path}, or move it away.`);
   }
 }
@@ -111,7 +111,7 @@ function removeOldLive(dir: string, boot: string | undefined, notices: Notices):
       // Another process that starts at the same moment removes it too.
       if (isCode(error, 'ENOENT', 'ENOTEMPTY')) continue;
       const message = 'files of an earlier boot of the machine cannot be removed';
-      notices.tell({ type: 'log', level: 'warn', message, fields: { folder, reason: sayError(error) } });
+      notices.emit({ type: 'log', level: 'warn', message, fields: { folder, reason: errorMessage(error) } });
     }
   }
 }
@@ -146,7 +146,7 @@ async function identityOf(log: Store, random: Random): Promise<string> {
 
 class EmbeddedLog {
   private readonly topics: Topics;
-  private readonly wake: Wake;
+  private readonly notifier: Notifier;
   private readonly appender: Appender;
   private readonly groups: Groups;
   private readonly trimmer: Trimmer;
@@ -163,22 +163,22 @@ class EmbeddedLog {
     private readonly live: Store,
     private readonly identity: string,
   ) {
-    const { clock, random, neighbours, notices } = parts;
+    const { clock, random, peers, notices } = parts;
     this.look();
     this.poll = every(clock, pollMs, () => this.look());
     const id = randomHex(random, 64);
     this.topics = new Topics(log);
-    this.wake = new Wake({ log, live, clock, neighbours, id });
+    this.notifier = new Notifier({ log, live, clock, peers, id });
     this.lease = new Lease(live, clock, id);
-    const appended = (topic: string): void => this.wake.appended(topic);
+    const appended = (topic: string): void => this.notifier.appended(topic);
     this.appender = new Appender({ store: log, topics: this.topics, clock, random, appended });
     this.trimmer = new Trimmer(log, this.topics, clock, random, {
       groups: () => this.groups.all(),
       failed(reason) {
         const message = 'old records could not be removed, so the log grows';
-        notices.tell({ type: 'log', level: 'warn', message, fields: { reason } });
+        notices.emit({ type: 'log', level: 'warn', message, fields: { reason } });
       },
-      dropped: (what, reason) => notices.tell({ type: 'dropped', what, reason }),
+      dropped: (what, reason) => notices.emit({ type: 'dropped', what, reason }),
       heldBytesMax: limits.heldEventBytesMax,
     });
     this.groups = new Groups({
@@ -190,9 +190,9 @@ class EmbeddedLog {
       clock,
       random,
       notices,
-      neighbours,
+      peers,
       topics: this.topics,
-      wake: this.wake,
+      notifier: this.notifier,
       reader: (topic, partition) => this.reader(topic, partition),
     });
   }
@@ -207,11 +207,11 @@ class EmbeddedLog {
     try {
       this.mark = keepLogMark(this.parts.dir, this.identity, this.mark);
     } catch (error) {
-      fault = sayError(error);
+      fault = errorMessage(error);
     }
     if (fault !== '' && fault !== this.markFault) {
       const message = 'the file that records the creation of the log cannot be kept';
-      this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { reason: fault } });
+      this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: { reason: fault } });
     }
     this.markFault = fault;
   }
@@ -261,7 +261,7 @@ class EmbeddedLog {
       peek: this.call((topic: string, from: Place, max: ReadMax) => this.peek(topic, from, max)),
       dropGroup: this.call((group: string, topic: string) => groups.drop(group, topic)),
       groups: this.call((isWanted?: (group: string) => boolean) => groups.all(isWanted)),
-      places: this.call((group: string, topic: string) => groups.places(group, topic)),
+      committedOffsets: this.call((group: string, topic: string) => groups.places(group, topic)),
     };
   }
 
@@ -269,7 +269,7 @@ class EmbeddedLog {
     const tail = openTail(
       {
         topics: this.topics,
-        wake: this.wake,
+        notifier: this.notifier,
         refresh: () => this.log.refresh(),
         reader: (partition) => this.reader(name, partition),
       },
@@ -305,7 +305,7 @@ class EmbeddedLog {
         ),
     ],
     ['groups', () => this.groups.close()],
-    ['wake', () => this.wake.close()],
+    ['wake', () => this.notifier.close()],
     ['lease', () => this.lease.close()],
     ['appender', () => this.appender.close()],
     ['live store', () => this.live.release()],

@@ -1,21 +1,21 @@
 /** Opens all ports of one bus between the processes of one machine, in one shared directory. */
 import type { Clock, Random } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import { openDirectory, refuse } from './directory/directory';
 import { newAddress } from './directory/process-liveness';
 import { openEmbeddedLog } from './log';
-import { openPost } from './messenger';
+import { openMessenger } from './messenger';
 import { openRegistry } from './registry';
-import { openRings } from './sockets/doorbells';
+import { openDoorbells } from './sockets/doorbells';
 import { openSettings } from './settings';
 import { openSockets } from './sockets/sockets';
-import { sweep } from './sockets/cleanup';
+import { removeLeftovers } from './sockets/cleanup';
 import { Upkeep } from './directory/upkeep';
 
 export interface EmbeddedOptions {
@@ -31,7 +31,7 @@ export interface EmbeddedOptions {
 
 export interface Embedded extends Closable {
   readonly log: Log;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly registry: Registry;
   readonly settings: Settings;
 }
@@ -50,20 +50,20 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   try {
     const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
     isOpen('sockets', sockets);
-    const rings = openRings({ directory, sockets, clock });
-    await sweep(directory, rings, clock);
-    const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, neighbours: rings });
+    const doorbells = openDoorbells({ directory, sockets, clock });
+    await removeLeftovers(directory, doorbells, clock);
+    const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, peers: doorbells });
     isOpen('log', log);
-    const settings = openSettings({ directory, rings, clock, random, notices });
+    const settings = openSettings({ directory, doorbells, clock, random, notices });
     isOpen('settings', settings);
     const upkeep = new Upkeep(directory, random, notices);
-    const registry = openRegistry({ directory, sockets, rings, upkeep, clock, notices });
+    const registry = openRegistry({ directory, sockets, doorbells, upkeep, clock, notices });
     isOpen('registry', registry);
-    const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) });
-    return { log, post, registry, settings, ...closable(teardown(directory.path, opened)) };
+    const messenger = openMessenger({ sockets, instancesOf: (module) => registry.instancesOf(module) });
+    return { log, messenger, registry, settings, ...closable(teardown(directory.path, opened)) };
   } catch (error) {
     await runAll(opened); // a fault during closing must not hide the reason why opening failed
     if (error instanceof BusError) throw error;
-    refuse(`${directory.path} cannot be used: ${sayError(error)}`, 'check its permissions and the free disk space');
+    refuse(`${directory.path} cannot be used: ${errorMessage(error)}`, 'check its permissions and the free disk space');
   }
 }

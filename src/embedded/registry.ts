@@ -4,22 +4,22 @@
  */
 import type { Clock } from '../base/clock';
 import { every } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import { closable } from '../base/lifecycle';
 import { openStates, type Notices, type States } from '../base/notices';
 import type { Instance, Registry } from '../ports/registry';
 import type { Directory } from './directory/directory';
-import type { Rings } from './sockets/doorbells';
+import type { Doorbells } from './sockets/doorbells';
 import type { Entry } from './directory/announcements';
-import { Roll } from './directory/announcements';
+import { Announcements } from './directory/announcements';
 import type { Sockets } from './sockets/sockets';
 import type { Upkeep } from './directory/upkeep';
 
 export interface RegistryParts {
   readonly directory: Directory;
   readonly sockets: Sockets;
-  readonly rings: Rings;
+  readonly doorbells: Doorbells;
   readonly upkeep: Pick<Upkeep, 'look' | 'check'>;
   readonly clock: Clock;
   readonly notices: Notices;
@@ -56,11 +56,11 @@ interface Watcher {
  * cannot be written.
  */
 export function openRegistry(parts: RegistryParts): EmbeddedRegistry {
-  return new RollRegistry(parts);
+  return new FileRegistry(parts);
 }
 
-class RollRegistry implements EmbeddedRegistry {
-  private readonly roll: Roll;
+class FileRegistry implements EmbeddedRegistry {
+  private readonly announcements: Announcements;
   private readonly watchers = new Set<Watcher>();
   private readonly states: States;
   private reachable = true;
@@ -73,19 +73,19 @@ class RollRegistry implements EmbeddedRegistry {
   private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: RegistryParts) {
-    const { clock, directory, notices, rings, sockets } = parts;
+    const { clock, directory, notices, doorbells, sockets } = parts;
     this.states = openStates(notices);
-    this.roll = new Roll({
+    this.announcements = new Announcements({
       folder: directory.instances,
       address: sockets.address,
       clock,
-      alive: (address) => rings.alive(address),
+      alive: (address) => doorbells.alive(address),
       notices,
     });
-    this.roll.read();
+    this.announcements.read();
     const poll = every(clock, pollMs, () => this.keep());
-    const deaf = rings.onRing((rung) => {
-      if (rung.startsWith(topic)) this.soon(() => this.roll.readOne(rung.slice(topic.length)));
+    const deaf = doorbells.onRing((rung) => {
+      if (rung.startsWith(topic)) this.soon(() => this.announcements.readOne(rung.slice(topic.length)));
     });
     sockets.onGone((address) => this.attempt(() => this.suspect(address)));
     this.stops = [() => poll.cancel(), deaf];
@@ -94,12 +94,12 @@ class RollRegistry implements EmbeddedRegistry {
   async announce(instance: Instance): Promise<void> {
     this.pollForCaller();
     this.checkName(instance.name);
-    await this.tellChange(this.roll.write(instance));
+    await this.reportChange(this.announcements.write(instance));
   }
 
   async withdraw(): Promise<void> {
-    const file = this.roll.withdraw();
-    if (file !== undefined) await this.tellChange(file);
+    const file = this.announcements.withdraw();
+    if (file !== undefined) await this.reportChange(file);
   }
 
   async watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
@@ -113,7 +113,7 @@ class RollRegistry implements EmbeddedRegistry {
 
   async all(): Promise<readonly Instance[]> {
     this.pollForCaller();
-    return instancesIn(this.roll.entries.values());
+    return instancesIn(this.announcements.entries.values());
   }
   async find(name: string): Promise<Instance | undefined> {
     return (await this.all()).find((instance) => instance.name === name);
@@ -121,7 +121,8 @@ class RollRegistry implements EmbeddedRegistry {
 
   instancesOf(module: string): readonly Instance[] {
     const found: Instance[] = [];
-    for (const { instance } of this.roll.entries.values()) if (instance.module === module) found.push(instance);
+    for (const { instance } of this.announcements.entries.values())
+      if (instance.module === module) found.push(instance);
     return found;
   }
 
@@ -153,16 +154,16 @@ class RollRegistry implements EmbeddedRegistry {
    * it.
    */
   private checkName(name: string): void {
-    for (const [address, { instance }] of this.roll.entries) {
+    for (const [address, { instance }] of this.announcements.entries) {
       if (instance.name !== name || address === this.parts.sockets.address) continue;
       const message = `an instance named ${name} is already running (process ${instance.pid})`;
       throw new BusError('Conflict', message, { key: name });
     }
   }
-  private async tellChange(file: string): Promise<void> {
-    this.roll.readOne(file);
-    this.tell();
-    await this.parts.rings.ringAll(topic + file);
+  private async reportChange(file: string): Promise<void> {
+    this.announcements.readOne(file);
+    this.report();
+    await this.parts.doorbells.ringAll(topic + file);
   }
 
   /**
@@ -174,18 +175,18 @@ class RollRegistry implements EmbeddedRegistry {
     try {
       run();
     } catch (error) {
-      return this.states.fails('registry', sayError(error));
+      return this.states.fails('registry', errorMessage(error));
     }
-    const { fault } = this.roll;
+    const { fault } = this.announcements;
     if (fault === undefined) this.states.works('registry', 'the directory can be read again');
     else this.states.fails('registry', fault, { ready: true }); // all other instances can be called
   }
-  private tellReachable(ok: boolean, reason: string): void {
-    this.parts.notices.tell({ type: 'state', part: 'announcement', ok, reason });
+  private reportReachable(ok: boolean, reason: string): void {
+    this.parts.notices.emit({ type: 'state', part: 'announcement', ok, reason });
   }
-  private tellMade(what: 'socket' | 'announcement'): void {
+  private reportMade(what: 'socket' | 'announcement'): void {
     const message = `the ${what} of this instance was removed or changed, and was recreated`;
-    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { address: this.parts.sockets.address } });
+    this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: { address: this.parts.sockets.address } });
   }
 
   /**
@@ -201,15 +202,15 @@ class RollRegistry implements EmbeddedRegistry {
     try {
       const isNew = await this.parts.sockets.keep();
       if (this.closedAtMs !== undefined) return;
-      const file = this.roll.keep(isNew);
-      if (isNew) this.tellMade('socket');
+      const file = this.announcements.keep(isNew);
+      if (isNew) this.reportMade('socket');
       if (file !== undefined) {
-        this.tellMade('announcement');
-        await this.tellChange(file);
+        this.reportMade('announcement');
+        await this.reportChange(file);
       }
-      if (!this.reachable) this.tellReachable((this.reachable = true), 'socket and announcement exist again');
+      if (!this.reachable) this.reportReachable((this.reachable = true), 'socket and announcement exist again');
     } catch (error) {
-      if (this.reachable) this.tellReachable((this.reachable = false), sayError(error));
+      if (this.reachable) this.reportReachable((this.reachable = false), errorMessage(error));
     }
   }
 
@@ -224,17 +225,17 @@ class RollRegistry implements EmbeddedRegistry {
       this.poll();
     } catch (error) {
       if (error instanceof BusError) throw error;
-      const cause = `${this.parts.directory.instances} cannot be read: ${sayError(error)}. Check its permissions.`;
+      const cause = `${this.parts.directory.instances} cannot be read: ${errorMessage(error)}. Check its permissions.`;
       throw new BusError('Unreachable', cause, { outcome: 'not-sent', waitedMs: 0, cause }, error);
     }
   }
   /** Finds changes that no doorbell and no closed connection reported. */
   private poll(): void {
-    for (const address of this.roll.entries.keys()) this.check(address);
+    for (const address of this.announcements.entries.keys()) this.check(address);
     for (const address of this.lost) this.showAgain(address);
     this.lost.clear();
-    this.roll.read();
-    this.tell();
+    this.announcements.read();
+    this.report();
   }
   /**
    * Handles the end of the last connection to `address`: the process is dead or dying, or closed only that connection.
@@ -245,42 +246,42 @@ class RollRegistry implements EmbeddedRegistry {
     this.parts.clock.after(dyingMs, () => this.attempt(() => this.buryIfDead(address)));
   }
   private buryIfDead(address: string): void {
-    if (!this.parts.rings.alive(address)) this.bury(address);
+    if (!this.parts.doorbells.alive(address)) this.bury(address);
   }
   /** Shows an instance whose connection ended as removed and restored. Callers send it no requests until then. */
   private showAgain(address: string): void {
-    const entry = this.roll.entries.get(address);
+    const entry = this.announcements.entries.get(address);
     if (entry === undefined) return;
-    this.roll.forget(address);
-    this.tell();
-    this.roll.restore(address, entry);
+    this.announcements.forget(address);
+    this.report();
+    this.announcements.restore(address, entry);
   }
   private check(address: string): void {
     if (address === this.parts.sockets.address) return;
-    if (!this.parts.rings.alive(address)) this.bury(address);
+    if (!this.parts.doorbells.alive(address)) this.bury(address);
     else this.hold(address);
   }
   /**
    * Removes the files of a dead instance. The process that removes them first rings those that had no connection to it.
    */
   private bury(address: string): void {
-    const { rings } = this.parts;
-    const file = rings.bury(address) ? this.roll.remove(address) : undefined;
-    if (file !== undefined) rings.ring(rings.others(), topic + file);
-    this.soon(() => this.roll.forget(address));
+    const { doorbells } = this.parts;
+    const file = doorbells.bury(address) ? this.announcements.remove(address) : undefined;
+    if (file !== undefined) doorbells.ring(doorbells.others(), topic + file);
+    this.soon(() => this.announcements.forget(address));
   }
   /** Connects to an instance that is watched, so that its end is detected immediately. */
   private hold(address: string): void {
     const { sockets } = this.parts;
     if (address === sockets.address) return; // calls to this instance need no connection
-    const serves = this.roll.entries.get(address)?.instance.serves;
+    const serves = this.announcements.entries.get(address)?.instance.serves;
     if (serves === undefined || sockets.connected(address)) return;
     for (const { contract } of this.watchers) {
       if (Object.hasOwn(serves, contract)) return sockets.connect(address);
     }
   }
   private holdAll(): void {
-    for (const address of this.roll.entries.keys()) this.hold(address);
+    for (const address of this.announcements.entries.keys()) this.hold(address);
   }
 
   /**
@@ -292,19 +293,19 @@ class RollRegistry implements EmbeddedRegistry {
     this.telling = true;
     setImmediate(() => {
       this.telling = false;
-      this.attempt(() => this.tell());
+      this.attempt(() => this.report());
     });
   }
-  private tell(): void {
-    if (this.roll.version === this.toldVersion) return;
-    this.toldVersion = this.roll.version;
+  private report(): void {
+    if (this.announcements.version === this.toldVersion) return;
+    this.toldVersion = this.announcements.version;
     this.holdAll();
     for (const watcher of this.watchers) this.show(watcher);
   }
 
   private show(watcher: Watcher): void {
     const serves = ({ serves }: Instance): boolean => Object.hasOwn(serves, watcher.contract);
-    const served = [...this.roll.entries.values()].filter(({ instance }) => serves(instance));
+    const served = [...this.announcements.entries.values()].filter(({ instance }) => serves(instance));
     const seen = served.map(({ file }) => file).join(' ');
     if (seen === watcher.seen) return;
     watcher.seen = seen;

@@ -6,19 +6,19 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
 import { every, randomHex, sleep } from '../base/clock';
-import { BusError, isBusError, isCode, sayError, type SendOutcome } from '../base/errors';
+import { BusError, isBusError, isCode, errorMessage, type SendOutcome } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
 import { fileIdentity } from './directory/file-identity';
 import { FolderChanges } from './directory/folder-changes';
 import type { Directory } from './directory/directory';
-import type { Rings } from './sockets/doorbells';
+import type { Doorbells } from './sockets/doorbells';
 import { parse, readIfThere, syncDirectory, textOf, unreachable, writeDurably } from './directory/settings-file';
 
 export interface SettingsParts {
   readonly directory: Directory;
-  readonly rings: Rings;
+  readonly doorbells: Doorbells;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
@@ -60,7 +60,7 @@ class FileSettings implements Settings {
   constructor(private readonly parts: SettingsParts) {
     this.changes = new FolderChanges(parts.directory.settings, parts.clock);
     const poll = every(parts.clock, pollMs, () => void this.keep());
-    const deaf = parts.rings.onRing((rung) => {
+    const deaf = parts.doorbells.onRing((rung) => {
       if (rung === topic) this.refresh();
     });
     this.stops = [() => poll.cancel(), deaf];
@@ -134,12 +134,12 @@ class FileSettings implements Settings {
     } catch (error) {
       if (isBusError(error)) throw error;
       const remedy = 'Check the permissions of its folder and the free disk space.';
-      throw unreachable(outcome, `cannot write ${draft}: ${sayError(error)}. ${remedy}`, error);
+      throw unreachable(outcome, `cannot write ${draft}: ${errorMessage(error)}. ${remedy}`, error);
     } finally {
       fs.rmSync(draft, { force: true });
     }
     this.refresh();
-    this.parts.rings.ring(this.parts.rings.others(), topic);
+    this.parts.doorbells.ring(this.parts.doorbells.others(), topic);
     return true;
   }
 
@@ -163,7 +163,7 @@ class FileSettings implements Settings {
   }
 
   private draft(): string {
-    return this.path(`~${this.parts.rings.address}.${randomHex(this.parts.random, 32)}`);
+    return this.path(`~${this.parts.doorbells.address}.${randomHex(this.parts.random, 32)}`);
   }
   private path(name: string): string {
     return path.join(this.parts.directory.settings, name);
@@ -196,7 +196,7 @@ class FileSettings implements Settings {
     try {
       see([...this.newest.settings.values()]);
     } catch (error) {
-      this.refused(`a listener threw: ${sayError(error)}`);
+      this.refused(`a listener threw: ${errorMessage(error)}`);
     }
   }
 
@@ -206,7 +206,7 @@ class FileSettings implements Settings {
       this.changes.look();
       this.read();
     } catch (error) {
-      this.refused(sayError(error));
+      this.refused(errorMessage(error));
     }
   }
 
@@ -226,9 +226,9 @@ class FileSettings implements Settings {
         await this.restore('damaged');
       }
       if (number > 0 && Math.max(...this.generations()) === 0) await this.restore('removed');
-      this.tellFault(undefined);
+      this.reportFault(undefined);
     } catch (error) {
-      this.tellFault(sayError(error));
+      this.reportFault(errorMessage(error));
     }
   }
   /** Rewrites the newest generation that this process knows. All processes that do so write the same content. */
@@ -250,16 +250,16 @@ class FileSettings implements Settings {
       fs.rmSync(draft, { force: true });
     }
     const message = `the file of the newest settings was ${why}, and was rewritten from this process`;
-    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { file } });
+    this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: { file } });
     // A write of another process between the removal and this one would be hidden by the higher number.
     if (why === 'removed' && this.generations().some((other) => other !== 0 && other < number))
       fs.rmSync(file, { force: true });
   }
-  private tellFault(reason: string | undefined): void {
+  private reportFault(reason: string | undefined): void {
     if (reason === this.fault) return;
     this.fault = reason;
     const said = reason ?? 'the files can be read again';
-    this.parts.notices.tell({
+    this.parts.notices.emit({
       type: 'state',
       part: 'settings',
       ok: reason === undefined,
@@ -270,7 +270,7 @@ class FileSettings implements Settings {
   }
 
   private refused(reason: string): void {
-    this.parts.notices.tell({ type: 'setting', key: '*', change: 'refused', reason });
+    this.parts.notices.emit({ type: 'setting', key: '*', change: 'refused', reason });
   }
 }
 

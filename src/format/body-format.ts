@@ -71,7 +71,7 @@ function cut(part: string): string {
 
 const pathPartsShownMax = 20;
 /** Formats a path for a message, with at most 20 parts. */
-export function sayPath(path: readonly PropertyKey[]): string {
+export function describePath(path: readonly PropertyKey[]): string {
   const shown = path.slice(0, pathPartsShownMax).map(String).join('.');
   return path.length > pathPartsShownMax ? `${shown}…` : shown;
 }

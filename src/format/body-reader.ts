@@ -3,7 +3,16 @@
  * stack, so that a deeply nested body cannot overflow the call stack.
  */
 import { limits } from '../base/limits';
-import { boundedPath, dateMsMax, extensions, framesKeptMax, kinds, sayPath, weights, type Kind } from './body-format';
+import {
+  boundedPath,
+  dateMsMax,
+  extensions,
+  framesKeptMax,
+  kinds,
+  describePath,
+  weights,
+  type Kind,
+} from './body-format';
 import { BadBytes, ByteSource, keyBytesCached, noBytes } from './byte-source';
 
 /** Decodes bytes[0, end) into a value that shares no memory with them. Throws BadBytes. */
@@ -277,7 +286,7 @@ class Reader extends ByteSource {
 
   #placed({ message }: BadBytes): BadBytes {
     const path = boundedPath(this.#frames.slice(0, this.#top + 1).map(placeIn));
-    const place = path.length > 0 ? `, in ${sayPath(path)}` : '';
+    const place = path.length > 0 ? `, in ${describePath(path)}` : '';
     return new BadBytes(`byte ${this.at}${place}: ${message}`, path);
   }
 }

@@ -12,7 +12,7 @@ import {
   isForbiddenKey,
   isRoot,
   kinds,
-  sayPath,
+  describePath,
   weights,
   type Kind,
 } from './body-format';
@@ -53,7 +53,7 @@ function tooLarge(what: string, bytes: number, limitBytes: number): BusError<'To
 function invalid(side: Side, what: string, message: string, whole: readonly PropertyKey[]): BusError<'Invalid'> {
   const path = boundedPath(whole);
   const issue: Issue = path.length > 0 ? { message, path } : { message };
-  const place = path.length > 0 ? `${sayPath(path)}: ` : '';
+  const place = path.length > 0 ? `${describePath(path)}: ` : '';
   return new BusError('Invalid', `${what} cannot be sent: ${place}${message}`, { side, issues: [issue] });
 }
 

@@ -3,7 +3,7 @@
  * strings with half a surrogate pair. This parser refuses such texts.
  */
 import { limits } from '../base/limits';
-import { boundedPath, isForbiddenKey, isRoot, sayPath } from './body-format';
+import { boundedPath, isForbiddenKey, isRoot, describePath } from './body-format';
 
 export interface JsonRules {
   readonly depthMax: number;
@@ -43,7 +43,7 @@ export function readJson(text: string, rules: JsonRules): JsonRead {
   } catch (error) {
     if (!(error instanceof Inexact)) throw error;
     const path = boundedPath(parser.path());
-    const place = path.length > 0 ? `${sayPath(path)}: ` : '';
+    const place = path.length > 0 ? `${describePath(path)}: ` : '';
     return { ok: false, reason: `${place}${error.message}`, path, isJson: true };
   }
 }
@@ -56,14 +56,14 @@ class Inexact extends Error {}
  */
 export function inexactJson(value: unknown, depthMax: number, path: readonly PropertyKey[] = []): string | undefined {
   const fault = scalarFault(value);
-  if (fault !== undefined) return `${path.length > 0 ? `${sayPath(path)}: ` : ''}${fault}`;
+  if (fault !== undefined) return `${path.length > 0 ? `${describePath(path)}: ` : ''}${fault}`;
   if (typeof value !== 'object' || value === null) return undefined;
-  if (path.length >= depthMax) return `${sayPath(path)}: more than ${depthMax} levels`;
+  if (path.length >= depthMax) return `${describePath(path)}: more than ${depthMax} levels`;
   for (const [key, item] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
     if (item === undefined && !Array.isArray(value)) continue;
     const inside = [...path, key];
-    if (typeof key === 'string' && isForbiddenKey(key)) return `${sayPath(inside)}: the key is not allowed`;
-    if (typeof key === 'string' && !key.isWellFormed()) return `${sayPath(inside)}: half a surrogate pair`;
+    if (typeof key === 'string' && isForbiddenKey(key)) return `${describePath(inside)}: the key is not allowed`;
+    if (typeof key === 'string' && !key.isWellFormed()) return `${describePath(inside)}: half a surrogate pair`;
     const found = inexactJson(item, depthMax, inside);
     if (found !== undefined) return found;
   }

@@ -1,7 +1,7 @@
 /** Serves health probes and metrics over HTTP on loopback: /health, /ready, /metrics. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { sayError } from '../base/errors';
+import { errorMessage } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Bus, Health } from '../index';
 import { openMetrics, type MetricsPage } from '../telemetry/metrics';
@@ -28,7 +28,7 @@ export async function openHealthServer(heard: Watchable, port: number): Promise<
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, 'text/plain', 'only GET and HEAD\n');
     answer(health(), metrics, request.url ?? '/', response).catch((error: unknown) =>
-      send(response, 500, 'text/plain', `${sayError(error)}\n`),
+      send(response, 500, 'text/plain', `${errorMessage(error)}\n`),
     );
   });
   server.unref(); // the server must not keep alive a process that has nothing else to do

@@ -1,5 +1,5 @@
 /** Ends a process that runs a module: drains at the first signal, and exits at the deadline or at a second signal. */
-import { sayError } from '../base/errors';
+import { errorMessage } from '../base/errors';
 import { runAll, type Closable, type Step } from '../base/lifecycle';
 import type { Bus } from '../index';
 import type { Logger } from '../telemetry/logger';
@@ -26,7 +26,7 @@ const graceMs = 1_000;
 const forwardedMs = 100;
 
 /** Leaves at the first signal, and exits at once at the second one. */
-export function hearSignals(running: Running, starting: Promise<void>, proc: Process): void {
+export function watchSignals(running: Running, starting: Promise<void>, proc: Process): void {
   let firstMs: number | undefined;
   proc.onSignal((signal) => {
     const nowMs = proc.clock.mono();
@@ -75,7 +75,7 @@ async function stopAll(running: Running, proc: Process): Promise<{ ok: boolean; 
     ['closing the health port', () => health?.close()],
   ];
   const failed = await runAll(steps, ({ step: [what], error }) =>
-    running.logger.error({ err: error }, `${what} failed while leaving: ${sayError(error)}`),
+    running.logger.error({ err: error }, `${what} failed while leaving: ${errorMessage(error)}`),
   );
   return { ok: failed.length === 0, drainedMs };
 }

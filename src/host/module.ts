@@ -1,7 +1,7 @@
 /** Creates the handlers of a contract from a class, and injects the dependencies of its constructor. */
 import 'reflect-metadata';
 import { container as rootContainer, injectable, type DependencyContainer, type InjectionToken } from 'tsyringe';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import type { AnyContract, Bus, Handlers, ServeOptions } from '../index';
 
 /**
@@ -100,7 +100,7 @@ export function makeModule(target: AnyClass, bus: Bus, from: DependencyContainer
     return { handlers, needed: needed.filter((one) => one !== bus) };
   } catch (error) {
     if (!isInjectionFault(error)) throw error;
-    throw cannotMake(target, sayError(error), error);
+    throw cannotMake(target, errorMessage(error), error);
   }
 }
 
@@ -140,7 +140,7 @@ function isClass(type: unknown): type is new (...args: unknown[]) => object {
  * application.
  */
 function isInjectionFault(error: unknown): boolean {
-  return /TypeInfo not known|Cannot inject the dependency|unregistered dependency token/.test(sayError(error));
+  return /TypeInfo not known|Cannot inject the dependency|unregistered dependency token/.test(errorMessage(error));
 }
 
 function fault(message: string, remedy: string, cause?: unknown): BusError<'Config'> {

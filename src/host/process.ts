@@ -12,9 +12,9 @@ export interface Process {
   readonly isTerminal: boolean;
   /** Writes a line of the log. When it is undefined, lines are written to standard output. */
   readonly write?: (line: string) => void;
-  onSignal(hear: (signal: ExitSignal) => void): void;
+  onSignal(listener: (signal: ExitSignal) => void): void;
   /** Registers a handler for uncaught errors and unhandled rejections. */
-  onCrash(hear: (thrown: unknown) => void): void;
+  onCrash(listener: (thrown: unknown) => void): void;
   /** Ends the process at once. */
   exit(code: number): void;
   /** Sets the exit code for the case that the process ends because no work is pending. */
@@ -29,13 +29,13 @@ export const thisProcess: Process = {
   },
   pid: process.pid,
   isTerminal: process.stdout.isTTY ?? false,
-  onSignal(hear) {
-    process.on('SIGTERM', hear);
-    process.on('SIGINT', hear);
+  onSignal(listener) {
+    process.on('SIGTERM', listener);
+    process.on('SIGINT', listener);
   },
-  onCrash(hear) {
-    process.on('uncaughtException', hear);
-    process.on('unhandledRejection', hear);
+  onCrash(listener) {
+    process.on('uncaughtException', listener);
+    process.on('unhandledRejection', listener);
   },
   exit: (code) => process.exit(code),
   endWith(code) {

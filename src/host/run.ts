@@ -1,6 +1,6 @@
 /** Runs one module as a process: opens the bus, serves, writes logs, and leaves on a signal. */
 import type { DependencyContainer } from 'tsyringe';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError, errorMessage } from '../base/errors';
 import { openNotices, type Notices } from '../base/notices';
 import { loadConfig, loadRight, type Config, type HostGiven } from '../config';
 import { CONTRACT } from '../contract/types';
@@ -9,7 +9,7 @@ import { levelBy, logTo } from '../telemetry/log';
 import { openLogger, type Logger } from '../telemetry/logger';
 import { exitCodes } from './exit';
 import type { HealthServer } from './health';
-import { hearSignals, type Running } from './leave';
+import { watchSignals, type Running } from './leave';
 import { knownModule, makeModule, type AnyClass } from './module';
 import { thisProcess, type Process } from './process';
 import { serveModule } from './serve';
@@ -55,18 +55,18 @@ const twice = 'runModule was already called, and a process runs one module. Open
 export async function run(target: AnyClass, options: RunOptions, proc: Process): Promise<void> {
   const running: Running = { module: target.name, logger: openLog(proc, () => running), drainMs: 0 };
   proc.onCrash((thrown) => {
-    running.logger.fatal({ err: thrown }, `crashed: ${sayError(thrown)}`);
+    running.logger.fatal({ err: thrown }, `crashed: ${errorMessage(thrown)}`);
     proc.exit(exitCodes.crashed);
   });
   const starting = start(target, options, proc, running);
-  hearSignals(running, starting, proc);
+  watchSignals(running, starting, proc);
   try {
     await starting;
   } catch (error) {
     const facts = isBusError(error) ? { code: error.code, remedy: error.remedy } : {};
     // The stack adds nothing to a configuration error.
     const where = isBusError(error, 'Config') ? {} : { err: error };
-    running.logger.fatal({ ...where, ...facts }, `cannot start: ${sayError(error)}`);
+    running.logger.fatal({ ...where, ...facts }, `cannot start: ${errorMessage(error)}`);
     proc.exit(startFailure(error));
   }
 }
@@ -82,7 +82,7 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   logTo(notices, running.logger);
   followLevel(notices, running.logger);
   const health = await startHealth(notices, values.healthPort, running);
-  const bus = await openFor(contract, options, (notice) => notices.tell(notice));
+  const bus = await openFor(contract, options, (notice) => notices.emit(notice));
   running.bus = bus;
   const made = makeModule(target, bus, options.container);
   running.made = made;
@@ -107,10 +107,10 @@ function readConfig(options: RunOptions, proc: Process, running: Running): Confi
 function openFor(
   module: OpenOptions['module'],
   options: RunOptions,
-  hear: NonNullable<OpenOptions['hear']>,
+  listener: NonNullable<OpenOptions['onNotice']>,
 ): Promise<Bus> {
   const { container: _c, open = openBus, logLevel: _l, logFormat: _f, healthPort: _h, ...given } = options;
-  return open({ ...given, module, hear });
+  return open({ ...given, module, onNotice: listener });
 }
 
 function openLog(proc: Process, running: () => Running, values?: Config['values']): Logger {

@@ -33,7 +33,7 @@ export interface Backlog extends Span {
 export async function readBacklog(log: Log, source: Source): Promise<readonly Backlog[]> {
   // Read the commits before the bounds. Records appended or settled between the two calls can then only make the
   // backlog look larger than it is, never smaller.
-  const places = source.group === null ? [] : await log.places(source.group, source.topic);
+  const places = source.group === null ? [] : await log.committedOffsets(source.group, source.topic);
   const placeOf = new Map(places.map((place) => [place.partition, place]));
   return (await log.bounds(source.topic)).map(({ partition, start, end, high = end }) => {
     const found = placeOf.get(partition);

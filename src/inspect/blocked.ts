@@ -38,12 +38,18 @@ async function alarmOf({ log }: InspectorParts, { name, blocked, backlogs }: Cou
   const forMs = oldest.sinceMs === null ? null : Math.max(0, nowMs - oldest.sinceMs);
   if (forMs !== null && forMs < reportAfterMs) return [];
   const more = others.length > 0 ? `, and ${others.length} more` : '';
-  const says = `${blocked} cannot be read: ${sayTransaction(oldest)}${more}`;
+  const message = `${blocked} cannot be read: ${describeTransaction(oldest)}${more}`;
   const severity = forMs === null || forMs >= criticalAfterMs ? 'critical' : 'warning';
-  return [{ severity, about: name.queue, what: 'blocked', forMs, says, next: oldest.abort }];
+  return [{ severity, about: name.queue, what: 'blocked', forMs, message, next: oldest.abort }];
 }
 
-function sayTransaction({ topic, partition, offset, id, producerId }: OpenTransaction & { topic: string }): string {
+function describeTransaction({
+  topic,
+  partition,
+  offset,
+  id,
+  producerId,
+}: OpenTransaction & { topic: string }): string {
   const transaction = id === null ? `of producer id ${producerId}` : `'${id}' (producer id ${producerId})`;
   return `the transaction ${transaction} is open in ${topic}/${partition} from offset ${offset} on`;
 }

@@ -2,14 +2,14 @@
 import { moduleOf } from '../contract/contract';
 import { parseTopic, queueOf } from '../format/names';
 import { askInstances } from './instances';
-import type { Letter } from './message';
+import type { DecodedMessage } from './message';
 import { findQueues, modulesOf, nearNames, topicsOf, unknownQueue, type QueueName } from './names';
 import { countParked, findParked, readParked } from './parked';
 import { peekQueue } from './peek';
 import { count, readBacklogs, viewOfQueue, type Around } from './queues';
 import { askCheck } from './check';
 import { findMessages } from './show';
-import { lookForTrouble } from './status';
+import { findAlarms } from './status';
 import { follow } from './tail';
 import {
   UnknownName,
@@ -164,7 +164,7 @@ export function openInspector(parts: InspectorParts): Inspector {
       const startedMs = clock.now();
       const [named, about] = await Promise.all([namedQueues([]), around()]);
       const counted = await Promise.all(named.map((name) => count(parts, name)));
-      const { queues: looked, alarms } = await lookForTrouble(parts, counted, about);
+      const { queues: looked, alarms } = await findAlarms(parts, counted, about);
       return {
         ns,
         atMs: about.nowMs,
@@ -224,7 +224,7 @@ interface Resolved {
 }
 interface Wanted {
   topics(): Promise<readonly string[]>;
-  wanted(letter: Letter): boolean;
+  wanted(letter: DecodedMessage): boolean;
 }
 
 function isOf(topic: string, module: string): boolean {

@@ -1,5 +1,5 @@
 /** Requests from all live instances the status that they report. */
-import { sayError } from '../base/errors';
+import { errorMessage } from '../base/errors';
 import { selfContract, type InstanceStatus } from '../bus/self-contract';
 import type { Instance } from '../ports/registry';
 import type { Running } from '../work/types';
@@ -23,7 +23,7 @@ async function ask({ bus, answerMs = 2_000 }: InspectorParts, instance: Instance
     const status = await bus.request(selfContract.status, undefined, { to: name, timeoutMs: answerMs });
     return { ...about, status, silent: null };
   } catch (error) {
-    return { ...about, status: null, silent: sayError(error) };
+    return { ...about, status: null, silent: errorMessage(error) };
   }
 }
 

@@ -6,7 +6,7 @@ import type { Stored } from '../ports/log';
 import type { MessageFilter, MessageView } from './types';
 
 /** A record with the fields that are cheap to parse. The body is decoded only when the message is shown. */
-export interface Letter {
+export interface DecodedMessage {
   readonly topic: string;
   readonly record: Stored;
   readonly envelope: Envelope | undefined;
@@ -16,7 +16,7 @@ export interface Letter {
   readonly key: string | null;
 }
 
-export function letterOf(topic: string, record: Stored): Letter {
+export function readEnvelopeAndBody(topic: string, record: Stored): DecodedMessage {
   const line = record.headers['bus'];
   const parsed = line === undefined ? { bad: 'there is none' } : parseEnvelope(line);
   const key = record.key && printKey(record.key);
@@ -27,7 +27,7 @@ export function letterOf(topic: string, record: Stored): Letter {
   return { topic, record, envelope: parsed, fault: null, id: parsed.id, entry: parsed.entry, key };
 }
 
-export function viewOf({ topic, record, envelope, fault, id, entry, key }: Letter): MessageView {
+export function viewOf({ topic, record, envelope, fault, id, entry, key }: DecodedMessage): MessageView {
   const { partition, offset, timeMs, value } = record;
   return {
     id,
@@ -50,7 +50,7 @@ export function viewOf({ topic, record, envelope, fault, id, entry, key }: Lette
   };
 }
 
-export function fits(letter: Letter, filter: MessageFilter): boolean {
+export function fits(letter: DecodedMessage, filter: MessageFilter): boolean {
   const { key, entry, from, sinceMs } = filter;
   if (key !== undefined && letter.key !== key) return false;
   if (entry !== undefined && letter.entry !== entry && !letter.entry.endsWith(`.${entry}`)) return false;

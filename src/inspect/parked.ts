@@ -4,8 +4,8 @@ import { readNote } from '../work/parked/note';
 import type { ParkedNote } from '../work/parked/park';
 import type { Span } from './backlog';
 import type { Parked } from '../work/parked/find';
-import type { Mended } from '../work/parked/replay';
-import { fits, letterOf, viewOf, type Letter } from './message';
+import type { Repaired } from '../work/parked/replay';
+import { fits, readEnvelopeAndBody, viewOf, type DecodedMessage } from './message';
 import { topicsOf } from './names';
 import { budgetFor } from './queues';
 import { scan } from './scan';
@@ -65,7 +65,7 @@ export function parkedView({ topic, note, record }: Parked): ParkedView {
   const first = record.value ?? new Uint8Array();
   const unread = { ok: false, reason: `only the first ${first.length} of ${stub?.bytes} bytes are parked` } as const;
   return {
-    ...viewOf(withNote(letterOf(topic, record), note)),
+    ...viewOf(withNote(readEnvelopeAndBody(topic, record), note)),
     ...(stub && { bytes: stub.bytes, body: unread }),
     queue,
     origin: placeOf(note.topic, note),
@@ -80,7 +80,7 @@ export function parkedView({ topic, note, record }: Parked): ParkedView {
 }
 
 /** Adds the id, entry and key from the note, because the envelope of a parked message can be unreadable. */
-function withNote(letter: Letter, { id, entry, key }: ParkedNote): Letter {
+function withNote(letter: DecodedMessage, { id, entry, key }: ParkedNote): DecodedMessage {
   return { ...letter, id, entry, key };
 }
 
@@ -88,8 +88,8 @@ function withNote(letter: Letter, { id, entry, key }: ParkedNote): Letter {
  * Returns how parked messages were replayed or dropped, by the key of their parked record. It finds only repairs whose
  * record the log still has.
  */
-export async function readMended(parts: InspectorParts): Promise<ReadonlyMap<string, Mended>> {
-  const found = new Map<string, Mended>();
+export async function readRepaired(parts: InspectorParts): Promise<ReadonlyMap<string, Repaired>> {
+  const found = new Map<string, Repaired>();
   const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
   for await (const [{ record }] of scan(parts.log, spans, budgetFor(parts))) {
     const { key, value, headers } = record;
@@ -99,7 +99,7 @@ export async function readMended(parts: InspectorParts): Promise<ReadonlyMap<str
   return found;
 }
 
-function mendedOf(line = ''): Mended | undefined {
+function mendedOf(line = ''): Repaired | undefined {
   try {
     const mended: unknown = JSON.parse(line);
     if (typeof mended !== 'object' || mended === null || !('how' in mended && 'by' in mended && 'atMs' in mended))
@@ -112,6 +112,6 @@ function mendedOf(line = ''): Mended | undefined {
   }
 }
 
-function placeKey({ topic, record }: Letter): string {
+function placeKey({ topic, record }: DecodedMessage): string {
   return `${topic} ${record.partition} ${record.key ? Buffer.from(record.key).toString('latin1') : record.offset}`;
 }

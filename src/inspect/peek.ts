@@ -1,7 +1,7 @@
 /** Shows the messages that wait in a queue, and the reason for which each one waits. */
 import type { Backlog } from './backlog';
 import { doingOf, type Doing } from './instances';
-import { fits, viewOf, type Letter } from './message';
+import { fits, viewOf, type DecodedMessage } from './message';
 import { budgetFor, readUnsettled } from './queues';
 import type { InspectorParts, InstanceView, MessageFilter, WaitingView } from './types';
 
@@ -28,7 +28,7 @@ export async function* peekQueue(
 }
 
 export function waitingView(
-  letter: Letter,
+  letter: DecodedMessage,
   backlog: Backlog,
   { running, isUnserved }: Doing,
   behind: string | null,

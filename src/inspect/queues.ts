@@ -1,7 +1,7 @@
 /** Counts the waiting messages of each queue, from the watermark of its group to the end of the log. */
 import { readBacklog, type Backlog } from './backlog';
 import { runningOf, sayingOf, unservedIn } from './instances';
-import type { Letter } from './message';
+import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
 import { budgetOf, scan, type Budget } from './scan';
 import { sizeUp } from './size';
@@ -16,7 +16,7 @@ export interface Counted {
   /** See {@link QueueView.about}. */
   readonly about: boolean;
   readonly blocked: number;
-  readonly oldest: Letter | undefined;
+  readonly oldest: DecodedMessage | undefined;
 }
 
 const scanMaxDefault = 1_000_000;
@@ -49,7 +49,7 @@ async function countPicked(
   backlogs: readonly Backlog[],
 ): Promise<Pick<Counted, 'unsettled' | 'exact' | 'oldest'>> {
   let unsettled = 0;
-  let oldest: Letter | undefined;
+  let oldest: DecodedMessage | undefined;
   try {
     for await (const [letter] of readUnsettled(parts, backlogs, budgetFor(parts))) {
       oldest ??= letter;
@@ -70,14 +70,14 @@ export async function* readUnsettled(
   { log }: InspectorParts,
   backlogs: readonly Backlog[],
   budget: Budget,
-): AsyncGenerator<readonly [Letter, Backlog]> {
+): AsyncGenerator<readonly [DecodedMessage, Backlog]> {
   for await (const found of scan(log, backlogs, budget)) {
     const [{ entry }, { source }] = found;
     if (source.entry === null || source.entry === entry) yield found;
   }
 }
 
-export function older(one: Letter | undefined, other: Letter | undefined): Letter | undefined {
+export function older(one: DecodedMessage | undefined, other: DecodedMessage | undefined): DecodedMessage | undefined {
   if (!one || !other) return one ?? other;
   return one.record.timeMs <= other.record.timeMs ? one : other;
 }

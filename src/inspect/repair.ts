@@ -9,7 +9,7 @@ import { findParked, parkedView } from './parked';
 import { NotParked, UnknownName, type InspectorParts, type MessageFilter, type ParkedView } from './types';
 
 /** A selection of parked messages. A message must match every field that is set. */
-export interface Which extends MessageFilter {
+export interface Selection extends MessageFilter {
   /** Message ids, or beginnings of ids that only one message has. */
   readonly ids?: readonly string[];
   /** A part of the reason, compared without regard to case. */
@@ -43,7 +43,7 @@ export interface ChosenMessage {
  * Returns the messages parked in `queue` that match `which`, in the order of their original log. Throws NotParked for
  * an id that is not parked there. Throws UnknownName for the beginning of several ids.
  */
-export async function choose(parts: InspectorParts, queue: string, which: Which): Promise<Chosen> {
+export async function choose(parts: InspectorParts, queue: string, which: Selection): Promise<Chosen> {
   const { ids, reasonLike, ...filter } = which;
   const messages: ChosenMessage[] = [];
   const entries = new Set<string>();
@@ -111,7 +111,7 @@ async function alsoIn(parts: InspectorParts, queue: string, entries: ReadonlySet
 const batchSize = 100;
 
 /** Options of {@link replayChosen} and {@link dropChosen}. */
-export interface MendOptions {
+export interface RepairOptions {
   /** Stops the call between two batches. Finished batches stay finished, and the remaining messages stay parked. */
   readonly signal: AbortSignal;
   /** Called with the messages of a batch when they are done. */
@@ -129,21 +129,21 @@ export interface MendOptions {
  * Rejects with Unreachable when the log does not respond. A message that was not reported as done is still parked, and
  * can have been sent.
  */
-export function replayChosen(parts: InspectorParts, chosen: Chosen, options: MendOptions): Promise<number> {
+export function replayChosen(parts: InspectorParts, chosen: Chosen, options: RepairOptions): Promise<number> {
   return inBatches(parts, chosen, options, (batch, failed) =>
     replay({ ...parts, instance: parts.bus.self.instance }, batch, failed),
   );
 }
 
 /** Removes the messages from the parked topic permanently. Otherwise it behaves as {@link replayChosen}. */
-export function dropChosen(parts: InspectorParts, chosen: Chosen, options: MendOptions): Promise<number> {
+export function dropChosen(parts: InspectorParts, chosen: Chosen, options: RepairOptions): Promise<number> {
   return inBatches(parts, chosen, options, (batch) => drop({ ...parts, instance: parts.bus.self.instance }, batch));
 }
 
 async function inBatches(
   parts: InspectorParts,
   { queue, messages }: Chosen,
-  { signal, done, failed }: MendOptions,
+  { signal, done, failed }: RepairOptions,
   run: (batch: readonly Parked[], failed?: Failed) => Promise<number>,
 ): Promise<number> {
   let count = 0;

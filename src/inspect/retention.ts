@@ -47,14 +47,14 @@ async function alarmOf(
   const meaning = describeWaiting(log, topic, module, queue);
   if (!log.holdsUnread) {
     const next = `busbar instances ${module}`;
-    return { ...about, severity: 'critical', what: 'expiring', says: `${since}; ${meaning}`, next };
+    return { ...about, severity: 'critical', what: 'expiring', message: `${since}; ${meaning}`, next };
   }
   const bytes = await bytesOf(log, backlogs);
   const isCritical = bytes >= limits.heldEventBytesMax * criticalShare;
   const share = `about ${sizeText(bytes)} of ${sizeText(limits.heldEventBytesMax)}`;
   const next = instances > 0 ? `busbar peek ${queue}` : `busbar forget ${queue}`;
-  const says = `${since}, ${share} with the events between them; ${meaning}`;
-  return { ...about, severity: isCritical ? 'critical' : 'warning', what: 'held', says, next };
+  const message = `${since}, ${share} with the events between them; ${meaning}`;
+  return { ...about, severity: isCritical ? 'critical' : 'warning', what: 'held', message, next };
 }
 
 /** Estimates the bytes from the lowest unread event to the end, from the sizes of a few records. */

@@ -1,7 +1,7 @@
 /** Reads several partitions in parallel and merges them by time, up to a limit of records. */
 import type { Log } from '../ports/log';
 import { isWithin, type Span } from './backlog';
-import { letterOf, type Letter } from './message';
+import { readEnvelopeAndBody, type DecodedMessage } from './message';
 import { StoppedEarly } from './types';
 
 /** The number of records that can still be read. All reads of one call share it. */
@@ -22,7 +22,7 @@ export async function* scan<S extends Span>(
   log: Log,
   spans: readonly S[],
   budget: Budget,
-): AsyncGenerator<readonly [Letter, S]> {
+): AsyncGenerator<readonly [DecodedMessage, S]> {
   const readers = spans.filter(({ from, end }) => from < end).map((span) => new SpanReader(log, span, budget));
   await Promise.all(readers.map((reader) => reader.fill()));
   for (;;) {
@@ -41,7 +41,7 @@ function oldest<S extends Span>(readers: readonly SpanReader<S>[]): SpanReader<S
 }
 
 class SpanReader<S extends Span> {
-  #letters: Letter[] = [];
+  #letters: DecodedMessage[] = [];
   #at = 0;
   #next: number;
 
@@ -58,7 +58,7 @@ class SpanReader<S extends Span> {
     return this.#letters[this.#at]?.record.timeMs ?? Infinity;
   }
 
-  take(): Letter | undefined {
+  take(): DecodedMessage | undefined {
     return this.#letters[this.#at++];
   }
 
@@ -75,7 +75,9 @@ class SpanReader<S extends Span> {
       this.budget.left += most - records.length;
       const last = records.at(-1);
       this.#next = last && last.offset < end ? last.offset + 1 : end;
-      this.#letters = records.filter(({ offset }) => isWithin(this.span, offset)).map((one) => letterOf(topic, one));
+      this.#letters = records
+        .filter(({ offset }) => isWithin(this.span, offset))
+        .map((one) => readEnvelopeAndBody(topic, one));
       this.#at = 0;
     }
   }

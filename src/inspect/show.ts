@@ -3,9 +3,9 @@ import { placeOf } from '../work/message';
 import { parkedKey } from '../work/parked/park';
 import { isWithin, type Backlog } from './backlog';
 import { doingOf } from './instances';
-import { viewOf, type Letter } from './message';
+import { viewOf, type DecodedMessage } from './message';
 import { topicsOf, type QueueName } from './names';
-import { readMended, readParked, wholeTopics } from './parked';
+import { readRepaired, readParked, wholeTopics } from './parked';
 import { waitingView } from './peek';
 import { budgetFor, readBacklogs } from './queues';
 import { scan } from './scan';
@@ -23,7 +23,7 @@ export async function findMessages(
 ): Promise<readonly FoundView[]> {
   const parked = await parkedByOrigin(parts, idStart);
   const topics = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['work', 'events']));
-  const letters: Letter[] = [];
+  const letters: DecodedMessage[] = [];
   for await (const [letter] of scan(parts.log, topics, budgetFor(parts))) {
     if (letter.id.startsWith(idStart)) letters.push(letter);
     if (letters.length >= foundMax) break;
@@ -70,14 +70,14 @@ async function openPlaces(
   parts: InspectorParts,
   queues: readonly QueueName[],
   instances: readonly InstanceView[],
-): Promise<(letter: Letter) => readonly PlaceView[]> {
+): Promise<(letter: DecodedMessage) => readonly PlaceView[]> {
   const all = await Promise.all(
     queues.map(async ({ queue, ...name }) => {
       const backlogs = await readBacklogs(parts, { queue, ...name });
       return { queue, backlogs, doing: doingOf(queue, instances) };
     }),
   );
-  const mended = await readMended(parts);
+  const mended = await readRepaired(parts);
   return (letter) =>
     all.flatMap(({ queue, backlogs, doing }): readonly PlaceView[] => {
       const backlog = backlogs.find((one) => isFor(one, letter));
@@ -91,7 +91,7 @@ async function openPlaces(
     });
 }
 
-function isFor({ topic, partition, source }: Backlog, letter: Letter): boolean {
+function isFor({ topic, partition, source }: Backlog, letter: DecodedMessage): boolean {
   if (topic !== letter.topic || partition !== letter.record.partition) return false;
   return source.entry === null || source.entry === letter.entry;
 }

@@ -3,14 +3,14 @@
  */
 import type { Log } from '../ports/log';
 import { isWithin, sizeOf, type Span } from './backlog';
-import { letterOf, type Letter } from './message';
+import { readEnvelopeAndBody, type DecodedMessage } from './message';
 
 export interface Sized {
   readonly unsettled: number;
   /** True when the count is an upper bound: some records were not read, and their offsets can have gaps. */
   readonly about: boolean;
   /** The record with the earliest append time. */
-  readonly oldest: Letter | undefined;
+  readonly oldest: DecodedMessage | undefined;
 }
 
 /** Maximum bytes read for all spans together, about one second of reading. */
@@ -36,11 +36,11 @@ async function sizeUpOne(log: Log, span: Span, budget: { leftBytes: number }): P
   const max = log.gapless ? { ...chunk, messages: fewMessages } : chunk;
   let rest = span;
   let unsettled = 0;
-  let oldest: Letter | undefined;
+  let oldest: DecodedMessage | undefined;
   while (sizeOf(rest) > 0 && budget.leftBytes > 0 && !(log.gapless && oldest)) {
     const records = await log.peek(topic, { partition, offset: rest.from }, max);
     const found = records.filter(({ offset }) => isWithin(rest, offset));
-    oldest ??= found[0] && letterOf(topic, found[0]);
+    oldest ??= found[0] && readEnvelopeAndBody(topic, found[0]);
     unsettled += found.length;
     for (const { value } of records) budget.leftBytes -= recordOverheadBytes + (value?.length ?? 0);
     const last = records.at(-1);

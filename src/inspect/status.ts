@@ -31,11 +31,7 @@ export interface Looked {
  * Determines the state of all queues. When a queue has old messages, it counts that queue again after a second, to
  * detect progress.
  */
-export async function lookForTrouble(
-  parts: InspectorParts,
-  counted: readonly Counted[],
-  around: Around,
-): Promise<Looked> {
+export async function findAlarms(parts: InspectorParts, counted: readonly Counted[], around: Around): Promise<Looked> {
   const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
   const slow = counted.filter(({ name }) => isSlow(first.get(name.queue)));
   const blocked = await blockedAlarms(parts, counted, around.nowMs);
@@ -46,10 +42,10 @@ export async function lookForTrouble(
     const view = first.get(before.name.queue);
     if (!view) continue;
     const now = await count(parts, before.name);
-    const trouble = await troubleOf(parts, before, now, view, around);
-    if (!trouble) continue;
-    first.set(view.queue, { ...view, state: trouble.what });
-    alarms.push({ severity: trouble.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...trouble });
+    const failure = await failureOf(parts, before, now, view, around);
+    if (!failure) continue;
+    first.set(view.queue, { ...view, state: failure.what });
+    alarms.push({ severity: failure.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...failure });
   }
   alarms.push(...(await alarmsOfWaiting(parts.log, counted, first)));
   const queues = [...first.values()];
@@ -68,11 +64,11 @@ function isSlow(view: QueueView | undefined): boolean {
   return works && (view.oldestMs ?? 0) > slowMs;
 }
 
-interface Trouble extends Pick<Alarm, 'forMs' | 'says' | 'next'> {
+interface Trouble extends Pick<Alarm, 'forMs' | 'message' | 'next'> {
   readonly what: 'stuck' | 'growing';
 }
 
-async function troubleOf(
+async function failureOf(
   parts: InspectorParts,
   before: Counted,
   now: Counted,
@@ -87,12 +83,12 @@ async function troubleOf(
   if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
     const [longest] = doing.running.toSorted((one, other) => one.sinceMs - other.sinceMs);
     const runs = longest && `${longest.id} has been running on ${longest.on} for ${seconds(nowMs - longest.sinceMs)}`;
-    const says = `${waiting} wait, none was handled for a second; ${runs ?? 'no message is running'}`;
-    return { what: 'stuck', forMs: oldestMs, says, next: longest ? `busbar show ${longest.id}` : next };
+    const message = `${waiting} wait, none was handled for a second; ${runs ?? 'no message is running'}`;
+    return { what: 'stuck', forMs: oldestMs, message, next: longest ? `busbar show ${longest.id}` : next };
   }
   const more = now.unsettled - before.unsettled;
   if (more <= 0) return undefined;
-  return { what: 'growing', forMs: oldestMs, says: `${waiting} wait, +${more}/s`, next };
+  return { what: 'growing', forMs: oldestMs, message: `${waiting} wait, +${more}/s`, next };
 }
 
 /**
@@ -112,7 +108,7 @@ async function stuckLane(
   backlogs: readonly Backlog[],
   doing: Doing,
   nowMs: number,
-): Promise<Pick<Alarm, 'forMs' | 'says' | 'next'> | undefined> {
+): Promise<Pick<Alarm, 'forMs' | 'message' | 'next'> | undefined> {
   const heads = new Map<string, WaitingView>();
   const behind = new Map<string, number>();
   try {
@@ -132,21 +128,21 @@ async function stuckLane(
   if (!worst) return undefined;
   const [lane, head] = worst;
   const where = head.on === null ? `after attempt ${head.attempts}` : `on ${head.on}, attempt ${head.attempts + 1}`;
-  const says = `lane ${head.key ?? ''} ${where}; ${behind.get(lane) ?? 0} wait behind it`;
-  return { forMs: nowMs - head.timeMs, says, next: `busbar show ${head.id}` };
+  const message = `lane ${head.key ?? ''} ${where}; ${behind.get(lane) ?? 0} wait behind it`;
+  return { forMs: nowMs - head.timeMs, message, next: `busbar show ${head.id}` };
 }
 
 function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceView): Alarm[] {
   const about = { about: name, next: `busbar instances ${module}`, forMs: null };
   if (!status) {
-    const says = `it is announced but does not respond: ${silent ?? ''}`;
-    return [{ ...about, severity: 'critical', what: 'silent', says }];
+    const message = `it is announced but does not respond: ${silent ?? ''}`;
+    return [{ ...about, severity: 'critical', what: 'silent', message }];
   }
   const { live, ready, reasons } = status.health;
   if (live && (ready || leaving)) return [];
-  const says = reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ') || 'it accepts no messages';
+  const message = reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ') || 'it accepts no messages';
   const forMs = reasons.length > 0 ? Math.max(...reasons.map(({ sinceMs }) => sinceMs)) : null;
-  return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, says }];
+  return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, message }];
 }
 
 /** Returns warnings of instances that are ready. Instances that report the same part and reason share one alarm. */
@@ -155,9 +151,16 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
   for (const { name, module, status } of instances) {
     if (!status?.health.ready) continue;
     for (const { part, reason, sinceMs } of status.health.reasons) {
-      if (toldOtherwise.some((prefix) => part.startsWith(prefix))) continue;
+      if (reportedElsewhere.some((prefix) => part.startsWith(prefix))) continue;
       const next = `busbar instances ${module}`;
-      const alarm: Alarm = { severity: 'warning', about: part, what: 'degraded', forMs: sinceMs, says: reason, next };
+      const alarm: Alarm = {
+        severity: 'warning',
+        about: part,
+        what: 'degraded',
+        forMs: sinceMs,
+        message: reason,
+        next,
+      };
       const found = alarms.get(`${part} ${reason}`) ?? { alarm, names: [] };
       alarms.set(`${part} ${reason}`, found);
       found.names.push(name);
@@ -165,7 +168,7 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
   }
   return [...alarms.values()].map(({ alarm, names: [first, ...others] }) => {
     const where = others.length > 0 ? `${first} and ${others.length} more` : first;
-    return { ...alarm, says: `${where}: ${alarm.says}` };
+    return { ...alarm, message: `${where}: ${alarm.message}` };
   });
 }
 /**
@@ -177,11 +180,11 @@ function isBlocked(part: string, blocked: readonly Alarm[], counted: readonly Co
   return queues.some(({ backlogs }) => backlogs.some(({ topic }) => part === `transactions in ${topic}`));
 }
 /** Prefixes of parts that have an alarm of their own, or that another verb lists. */
-const toldOtherwise = ['queue ', 'setting ', 'events of '];
+const reportedElsewhere = ['queue ', 'setting ', 'events of '];
 
 function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
-  const says = `${waiting} wait, and no instance of ${module} handles them`;
-  return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
+  const message = `${waiting} wait, and no instance of ${module} handles them`;
+  return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, message, next: `busbar peek ${queue}` };
 }
 
 /**
@@ -192,14 +195,14 @@ function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
   return unserved.map(({ entry, waiting, knownTo }) => {
     const of = `${instances} ${instances === 1 ? 'instance' : 'instances'}`;
     const known = `known to ${knownTo === 0 ? 'none' : knownTo} of ${of}`;
-    const says = `${waiting} of ${entry} ${waiting === 1 ? 'waits' : 'wait'}, ${known}`;
+    const message = `${waiting} of ${entry} ${waiting === 1 ? 'waits' : 'wait'}, ${known}`;
     const next = `busbar peek ${queue} --entry ${entry}`;
     return {
       severity: knownTo === 0 ? 'critical' : 'warning',
       about: queue,
       what: 'unserved',
       forMs: null,
-      says,
+      message: message,
       next,
     };
   });
@@ -207,15 +210,22 @@ function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
 
 function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alarm[] {
   return paused.map((name) => {
-    const says = `the setting ${name}.paused stops its messages; ${waiting} wait in the queue`;
+    const message = `the setting ${name}.paused stops its messages; ${waiting} wait in the queue`;
     const next = `busbar unset ${name}.paused`;
-    return { severity: 'warning', about: queue, what: 'paused', forMs: waiting > 0 ? oldestMs : null, says, next };
+    return {
+      severity: 'warning',
+      about: queue,
+      what: 'paused',
+      forMs: waiting > 0 ? oldestMs : null,
+      message: message,
+      next,
+    };
   });
 }
 
 function hasParked({ queue, parked }: QueueView): Alarm {
-  const says = `${parked} ${parked === 1 ? 'message is' : 'messages are'} parked`;
-  return { severity: 'warning', about: queue, what: 'parked', forMs: null, says, next: `busbar parked ${queue}` };
+  const message = `${parked} ${parked === 1 ? 'message is' : 'messages are'} parked`;
+  return { severity: 'warning', about: queue, what: 'parked', forMs: null, message, next: `busbar parked ${queue}` };
 }
 
 const order: readonly Alarm['what'][] = [

@@ -1,14 +1,14 @@
 /** Follows several topics live, including topics that are created in the meantime. */
 import { sleep } from '../base/clock';
 import { OutOfRangeError, type Stored, type Tail } from '../ports/log';
-import { fits, letterOf, viewOf, type Letter } from './message';
+import { fits, readEnvelopeAndBody, viewOf, type DecodedMessage } from './message';
 import type { InspectorParts, MessageFilter, MessageView } from './types';
 
 export interface TailWhat {
   /** Returns the topics to follow. It is called again every second, and new topics are read from their start. */
   topics(): Promise<readonly string[]>;
   /** Returns true for a message of these topics that must be yielded. */
-  wanted(letter: Letter): boolean;
+  wanted(letter: DecodedMessage): boolean;
   readonly filter: MessageFilter;
   /** Ends the iteration when it aborts. */
   readonly signal: AbortSignal;
@@ -55,7 +55,7 @@ export async function* follow(parts: InspectorParts, what: TailWhat): AsyncGener
       if (tail) reading.set(next.topic, readOf(next.topic, tail));
       if (next.gap) what.missed(next.gap.message);
       for (const record of next.records) {
-        const letter = letterOf(next.topic, record);
+        const letter = readEnvelopeAndBody(next.topic, record);
         if (what.wanted(letter) && fits(letter, filter)) yield viewOf(letter);
       }
     }

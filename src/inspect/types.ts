@@ -7,7 +7,7 @@ import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
 import type { Stub } from '../work/parked/park';
-import type { Mended } from '../work/parked/replay';
+import type { Repaired } from '../work/parked/replay';
 
 /** Dependencies and limits of an inspector. */
 export interface InspectorParts {
@@ -190,7 +190,7 @@ export interface PlaceView {
    * The repair by which it was settled after it was parked; null when there was none or the log no longer has the
    * record.
    */
-  readonly mended: Mended | null;
+  readonly mended: Repaired | null;
 }
 
 /** A selection of messages. A message must match every field that is set. */
@@ -226,7 +226,7 @@ export interface Alarm {
     | 'unserved';
   /** Time for which the condition has lasted, in ms; null when it is unknown. */
   readonly forMs: number | null;
-  readonly says: string;
+  readonly message: string;
   /** The command to run next. */
   readonly next: string;
 }

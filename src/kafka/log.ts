@@ -8,14 +8,15 @@ import { boundsOf } from './consume/fetch-results';
 import { Fetcher } from './consume/fetcher';
 import { Groups } from './group/admin';
 import { Membership } from './group/membership';
-import { Sender } from './produce/producer';
-import type { SenderOptions } from './produce/producer-options';
+import { Producer } from './produce/producer';
+import type { ProducerOptions } from './produce/producer-options';
 import { openTail } from './consume/tail';
 import { openTransactions } from './cluster/transactions';
 import { Topics, type TopicsOptions } from './cluster/topics';
-import { View, type ViewParts } from './cluster/metadata';
+import { ClusterMetadata, type ClusterMetadataParts } from './cluster/metadata';
 
-export interface KafkaLogParts extends ViewParts, TopicsOptions, Pick<SenderOptions, 'appendMs' | 'unknownMs'> {
+export interface KafkaLogParts
+  extends ClusterMetadataParts, TopicsOptions, Pick<ProducerOptions, 'appendMs' | 'unknownMs'> {
   /** Name of this instance, such as `photos#c41f`. */
   readonly self: string;
   /** Namespace whose topics and groups are listed. An empty one lists those of all namespaces. */
@@ -24,7 +25,7 @@ export interface KafkaLogParts extends ViewParts, TopicsOptions, Pick<SenderOpti
    * View that is shared with other components, so that a failure is reported once. Closed with the log. Default: a new
    * view.
    */
-  readonly view?: View;
+  readonly metadata?: ClusterMetadata;
 }
 
 /** Default session timeout of a group member, the same as in the other implementations of the log. */
@@ -45,10 +46,10 @@ export function openKafkaLog(parts: KafkaLogParts): Log {
 }
 
 class KafkaLog {
-  readonly #view: View;
+  readonly #metadata: ClusterMetadata;
   readonly #topics: Topics;
   readonly #groups: Groups;
-  readonly #sender: Sender;
+  readonly #sender: Producer;
   readonly #tailing: Fetcher;
   readonly #working: Fetcher;
   readonly #room: CommitRoom;
@@ -58,18 +59,18 @@ class KafkaLog {
   #closedMs: number | undefined;
 
   constructor(private readonly parts: KafkaLogParts) {
-    this.#view = parts.view ?? new View(parts);
-    this.#watch = new ClusterWatch(this.#view);
-    this.#topics = new Topics(this.#view, parts);
-    this.#groups = new Groups(this.#view, this.#topics);
-    this.#sender = new Sender(this.#view, {
+    this.#metadata = parts.metadata ?? new ClusterMetadata(parts);
+    this.#watch = new ClusterWatch(this.#metadata);
+    this.#topics = new Topics(this.#metadata, parts);
+    this.#groups = new Groups(this.#metadata, this.#topics);
+    this.#sender = new Producer(this.#metadata, {
       ...parts,
       idempotent: true,
       shapeOf: (topic) => this.#topics.shape(topic),
     });
-    this.#tailing = new Fetcher(this.#view, 'tails');
-    this.#working = new Fetcher(this.#view, 'work');
-    this.#room = new CommitRoom(this.#view);
+    this.#tailing = new Fetcher(this.#metadata, 'tails');
+    this.#working = new Fetcher(this.#metadata, 'work');
+    this.#room = new CommitRoom(this.#metadata);
   }
 
   /** Returns a method of the port. It rejects after close, and with any error that `run` throws. */
@@ -112,12 +113,12 @@ class KafkaLog {
       topics: this.#call(() => topics.all(prefix)),
       bounds: this.#call((topic: string) => topics.bounds(topic)),
       openTransactions: this.#call((topic: string, partitions: readonly number[]) =>
-        openTransactions(this.#view, topic, partitions),
+        openTransactions(this.#metadata, topic, partitions),
       ),
       peek: this.#call((topic: string, from: Place, max: ReadMax) => this.#peek(topic, from, max)),
       dropGroup: this.#call((group: string) => groups.drop(group)),
       groups: this.#call((isWanted?: (group: string) => boolean) => groups.all(prefix, isWanted)),
-      places: this.#call((group: string, topic: string) => groups.places(group, topic)),
+      committedOffsets: this.#call((group: string, topic: string) => groups.places(group, topic)),
     };
   }
 
@@ -128,13 +129,13 @@ class KafkaLog {
 
   async #tail(topic: string, from: TailFrom): Promise<Tail> {
     const { partitions } = await this.#topics.shape(topic);
-    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    const topicPartitions = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
     const given = new Map(typeof from === 'string' ? [] : from.map((place) => [place.partition, place.offset]));
-    const open = spots.filter(({ partition }) => !given.has(partition));
+    const open = topicPartitions.filter(({ partition }) => !given.has(partition));
     const offsets = await this.#topics.offsets(open, from === 'end' ? 'end' : 'start');
-    const places = spots.map((spot) => ({
-      ...spot,
-      offset: given.get(spot.partition) ?? offsets.get(spot.partition) ?? 0,
+    const places = topicPartitions.map((topicPartition) => ({
+      ...topicPartition,
+      offset: given.get(topicPartition.partition) ?? offsets.get(topicPartition.partition) ?? 0,
     }));
     this.#mustBeOpen(); // a tail that is opened after close would never be closed
     const tail = openTail(this.#tailing, places, () => this.#tails.delete(tail));
@@ -147,7 +148,7 @@ class KafkaLog {
     this.#mustBeOpen();
     const member: Membership = new Membership(
       {
-        view: this.#view,
+        metadata: this.#metadata,
         self: this.parts.self,
         fetcher: this.#working,
         room: this.#room,
@@ -165,30 +166,33 @@ class KafkaLog {
 
   /** Fetches repeatedly until a response contains records, or the log ends. */
   async #peek(topic: string, { partition, offset }: Place, max: ReadMax): Promise<readonly Stored[]> {
-    const spot = { topic, partition };
+    const topicPartition = { topic, partition };
     const { partitions } = await this.#topics.shape(topic);
     if (partition >= partitions) {
       const fault = `topic ${topic} has no partition ${partition}`;
       throw new BusError('Config', fault, { faults: [fault] }, undefined, `Use a partition below ${partitions}.`);
     }
     let damaged = 0;
-    return this.#view.ask(`peeking ${topic}/${partition}`, async () => {
+    return this.#metadata.withRetries(`peeking ${topic}/${partition}`, async () => {
       let next = Math.max(offset, 0);
       let end = Infinity; // until the bounds are requested
       for (let empty = 0; next < end && empty < emptyMax; empty++) {
         const bytesMax = Math.min(Math.max(max.bytes, 1), peekBytesMax);
-        const ask = { partitions: [{ ...spot, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
-        const [answer] = await this.parts.wire.fetch({ node: this.#view.mustLead(spot), via: 'admin' }, ask);
+        const ask = { partitions: [{ ...topicPartition, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
+        const [answer] = await this.parts.client.fetch(
+          { node: this.#metadata.mustLead(topicPartition), channel: 'admin' },
+          ask,
+        );
         if (answer?.records.length) return atMost(answer.records, max);
         const error = answer?.error;
         const isPassed = error?.until !== undefined && (error.code !== 'CORRUPT_MESSAGE' || ++damaged > damagedMax);
-        if (error && !isPassed && error.step !== 'gone') throw error;
+        if (error && !isPassed && error.step !== 'offsetMissing') throw error;
         next = Math.max(next, (isPassed ? error.until : answer?.next) ?? next);
-        if (end < Infinity && error?.step !== 'gone') continue;
+        if (end < Infinity && error?.step !== 'offsetMissing') continue;
         // Most peeks find records at once. An empty response is no proof that none exist, and neither is the end that
         // it contains: a leader that was just elected does not know yet which records can be read.
-        const bounds = await boundsOf(this.#view, spot);
-        if (error?.step === 'gone' && next >= bounds.start && next < bounds.end) throw error;
+        const bounds = await boundsOf(this.#metadata, topicPartition);
+        if (error?.step === 'offsetMissing' && next >= bounds.start && next < bounds.end) throw error;
         next = Math.max(next, bounds.start);
         end = bounds.end;
       }
@@ -217,7 +221,7 @@ class KafkaLog {
     ['working', () => this.#working.close()],
     ['tailing', () => this.#tailing.close()],
     ['watch', () => this.#watch.close()],
-    ['view', () => this.#view.close()],
+    ['view', () => this.#metadata.close()],
   ]);
 }
 

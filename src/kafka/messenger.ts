@@ -1,28 +1,28 @@
 /** Implements the messenger on Kafka: each instance tails an inbox partition, and broadcasts to what it serves. */
 import { sleep, type Clock, type Random } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import { allEnded, closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { openStates, type Notices, type States } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
 import { OutOfRangeError, type LogRecord, type Stored, type Tail } from '../ports/log';
-import type { Packet, Post, Receiver } from '../ports/messenger';
-import { Asks } from './messenger/liveness-probe';
-import { Echoes } from './messenger/loopback';
-import { Backlog, type Lane } from './messenger/backlog';
-import type { Living } from './messenger/departures';
+import type { Packet, Messenger, Receiver } from '../ports/messenger';
+import { LivenessProbe } from './messenger/liveness-probe';
+import { Loopback } from './messenger/loopback';
+import { Backlog, type BacklogShare } from './messenger/backlog';
+import type { Departures } from './messenger/departures';
 import { peerAt, Peers } from './messenger/peers';
-import type { Roads } from './messenger/transport';
+import type { Transport } from './messenger/transport';
 import { recordBytes } from './protocol/record-size';
 
-export interface KafkaPostParts {
+export interface KafkaMessengerParts {
   readonly ns: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  readonly roads: Roads;
-  readonly living: Living;
+  readonly transport: Transport;
+  readonly departures: Departures;
   /** Number of partitions of a new inbox. Default 64. */
   readonly inboxPartitions?: number;
   /** Time for which opening waits for a packet to this instance itself. Default 10,000 ms. */
@@ -51,19 +51,19 @@ const nothing = new Uint8Array(0);
  * Opens the messenger. Resolves when packets that are sent to its address reach it. Rejects with Unreachable if none
  * arrives for ten seconds, and with Config or NotAllowed if the brokers refuse a request.
  */
-export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
-  const { clock, roads, ns, openMs = openMsDefault } = parts;
+export async function openKafkaMessenger(parts: KafkaMessengerParts): Promise<Messenger> {
+  const { clock, transport, ns, openMs = openMsDefault } = parts;
   const inbox = namesIn(ns).inbox();
   const wanted = { name: inbox, partitions: parts.inboxPartitions ?? inboxPartitionsDefault, compacted: false, keepMs };
-  const partitions = await roads.ensure(wanted);
+  const partitions = await transport.ensure(wanted);
   const partition = drawPartition(parts, inbox, partitions);
-  const tail = await roads.tail(inbox, partition, 'inbox');
-  const post = new KafkaPost(parts, inbox, partition, tail);
+  const tail = await transport.tail(inbox, partition, 'inbox');
+  const messenger = new KafkaMessenger(parts, inbox, partition, tail);
   const late = new AbortController();
-  const isOpen = await Promise.race([post.measure(), sleep(clock, openMs, late.signal).then(() => false)]);
+  const isOpen = await Promise.race([messenger.measure(), sleep(clock, openMs, late.signal).then(() => false)]);
   late.abort();
-  if (isOpen) return post;
-  await post.close();
+  if (isOpen) return messenger;
+  await messenger.close();
   const cause = `no packet arrived through partition ${partition} of ${inbox}`;
   throw new BusError('Unreachable', `${cause} within ${openMs} ms`, {
     outcome: 'not-sent',
@@ -73,21 +73,21 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
 }
 
 /** Returns a random partition that has a known leader, so that an unavailable broker does not prevent opening. */
-function drawPartition({ random, roads }: KafkaPostParts, inbox: string, count: number): number {
+function drawPartition({ random, transport }: KafkaMessengerParts, inbox: string, count: number): number {
   const all = Array.from({ length: count }, (_, partition) => partition);
-  const led = all.filter((partition) => roads.isLed(inbox, partition));
+  const led = all.filter((partition) => transport.isLed(inbox, partition));
   const able = led.length > 0 ? led : all;
   return able[Math.floor(random.next() * able.length)] ?? 0;
 }
 
-class KafkaPost implements Post {
+class KafkaMessenger implements Messenger {
   readonly address: string;
   readonly #incarnation: string;
   readonly #names;
   readonly #peers: Peers;
   readonly #backlog: Backlog;
-  readonly #echoes: Echoes;
-  readonly #asks: Asks;
+  readonly #loopback: Loopback;
+  readonly #probe: LivenessProbe;
   readonly #ensured = new Map<string, Promise<unknown>>();
   readonly #tails = new Set<Closable>();
   readonly #states: States;
@@ -96,7 +96,7 @@ class KafkaPost implements Post {
   readonly #closing = closable(() => this.#closeOnce());
 
   constructor(
-    private readonly parts: KafkaPostParts,
+    private readonly parts: KafkaMessengerParts,
     private readonly inbox: string,
     private readonly partition: number,
     tail: Tail,
@@ -104,26 +104,26 @@ class KafkaPost implements Post {
     this.#incarnation = drawIncarnation(parts.random);
     this.address = `${partition}:${this.#incarnation}`;
     this.#names = namesIn(parts.ns);
-    const { clock, random, roads } = parts;
+    const { clock, random, transport } = parts;
     this.#states = openStates(parts.notices);
     this.#backlog = new Backlog(inbox, clock);
-    this.#echoes = new Echoes({
+    this.#loopback = new Loopback({
       clock,
       random,
       send: (id) => {
         const headers = { to: this.#incarnation, from: this.address, post: 'echo', bus: id };
-        return roads.append(inbox, partition, { key: null, value: null, headers }, sendMs);
+        return transport.append(inbox, partition, { key: null, value: null, headers }, sendMs);
       },
     });
-    this.#asks = new Asks({ clock, random, send: (address, id) => this.#say(address, 'ask', id) });
+    this.#probe = new LivenessProbe({ clock, random, send: (address, id) => this.#say(address, 'ask', id) });
     this.#peers = new Peers({
       clock,
-      echo: () => this.#echoes.once(),
-      answers: (address, readAll) => this.#asks.answers(address, readAll),
-      gone: (address) => this.#receiver?.gone(address),
+      echo: () => this.#loopback.once(),
+      answers: (address, readAll) => this.#probe.answers(address, readAll),
+      gone: (address) => this.#receiver?.left(address),
     });
     this.#hold(inbox, tail, (records) => this.#takeAll(records));
-    parts.living.hear({
+    parts.departures.watch({
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
       knows: (address) => this.#peers.has(address),
@@ -131,14 +131,14 @@ class KafkaPost implements Post {
   }
 
   get skewMs(): number {
-    return this.#echoes.skewMs;
+    return this.#loopback.skewMs;
   }
   get skewMaxMs(): number {
-    return this.#echoes.skewMaxMs;
+    return this.#loopback.skewMaxMs;
   }
   /** Measures the brokers' clock. Resolves with false if no packet arrives. */
   measure(): Promise<boolean> {
-    return this.#echoes.measure();
+    return this.#loopback.measure();
   }
 
   receive(receiver: Receiver): void {
@@ -161,10 +161,10 @@ class KafkaPost implements Post {
     this.#checkOpen();
     // Copy the body, because the caller can reuse its bytes at once.
     const record = { key: null, value: new Uint8Array(packet.body), headers: { from: this.address, bus: packet.line } };
-    const sent = count(this.#backlog.lane(module), record);
+    const sent = count(this.#backlog.shareOf(module), record);
     try {
       await this.#ensure(module);
-      await this.parts.roads.append(this.#names.broadcast(module), 0, record, sendMs);
+      await this.parts.transport.append(this.#names.broadcast(module), 0, record, sendMs);
     } finally {
       sent();
     }
@@ -174,27 +174,27 @@ class KafkaPost implements Post {
     this.#checkOpen();
     await this.#ensure(module);
     const topic = this.#names.broadcast(module);
-    const tail = await this.parts.roads.tail(topic, 0, 'tails');
-    return this.#hold(topic, tail, (records) => records.forEach((record) => this.#hear(record)));
+    const tail = await this.parts.transport.tail(topic, 0, 'tails');
+    return this.#hold(topic, tail, (records) => records.forEach((record) => this.#listener(record)));
   }
   #ensure(module: string): Promise<unknown> {
     const name = this.#names.broadcast(module);
     const ensured =
-      this.#ensured.get(name) ?? this.parts.roads.ensure({ name, partitions: 1, compacted: false, keepMs });
+      this.#ensured.get(name) ?? this.parts.transport.ensure({ name, partitions: 1, compacted: false, keepMs });
     this.#ensured.set(name, ensured);
     ensured.catch(() => this.#ensured.delete(name)); // the next call tries again
     return ensured;
   }
 
   /** Returns the addresses of all other instances. */
-  async everybody(): Promise<readonly string[]> {
-    return (await this.parts.living.everybody()).filter((address) => address !== this.address);
+  async allAddresses(): Promise<readonly string[]> {
+    return (await this.parts.departures.allAddresses()).filter((address) => address !== this.address);
   }
 
-  trouble(to: string): string | undefined {
+  whyDelayed(to: string): string | undefined {
     const partition = this.#peers.partitionOf(to);
-    const trouble = partition === undefined ? undefined : this.#backlog.lane(partition).trouble;
-    if (trouble !== undefined || this.parts.roads.isLed(this.inbox, this.partition)) return trouble;
+    const failure = partition === undefined ? undefined : this.#backlog.shareOf(partition).failure;
+    if (failure !== undefined || this.parts.transport.isLed(this.inbox, this.partition)) return failure;
     return `partition ${this.partition} of ${this.inbox}, where answers arrive, has no leader`;
   }
 
@@ -203,12 +203,12 @@ class KafkaPost implements Post {
    * notice.
    */
   #put(partition: number, record: LogRecord, what: string, withinMs: number): Promise<void> {
-    this.#echoes.measureAgain();
-    const lane = this.#backlog.lane(partition);
+    this.#loopback.measureAgain();
+    const lane = this.#backlog.shareOf(partition);
     const settled = count(lane, record);
-    return this.parts.roads.append(this.inbox, partition, record, withinMs).then(settled, (error: unknown) => {
+    return this.parts.transport.append(this.inbox, partition, record, withinMs).then(settled, (error: unknown) => {
       settled();
-      this.#dropped(what, `to ${lane.where}: ${sayError(error)}`);
+      this.#dropped(what, `to ${lane.where}: ${errorMessage(error)}`);
     });
   }
 
@@ -235,9 +235,9 @@ class KafkaPost implements Post {
         take(records);
       } catch (error) {
         if (this.#closedAtMs !== undefined) return;
-        if (error instanceof OutOfRangeError) this.#dropped('packets', sayError(error));
+        if (error instanceof OutOfRangeError) this.#dropped('packets', errorMessage(error));
         else {
-          this.#states.fails(part, `packets in ${topic} are not received: ${sayError(error)}`);
+          this.#states.fails(part, `packets in ${topic} are not received: ${errorMessage(error)}`);
           await sleep(this.parts.clock, againMs);
         }
       }
@@ -247,7 +247,7 @@ class KafkaPost implements Post {
   /** Handles the records of one read. Only the last one is compared with the clock, because it is the newest. */
   #takeAll(records: readonly Stored[]): void {
     const last = records.at(-1);
-    if (last) this.#echoes.heard(last);
+    if (last) this.#loopback.observe(last);
     // Handle probes first. A response must not depend on the number of packets that wait before the probe.
     for (const { headers } of records) if (headers['to'] === this.#incarnation) this.#takeSign(headers);
     for (const record of records) this.#take(record);
@@ -255,13 +255,13 @@ class KafkaPost implements Post {
   /** Handles probes and responses to probes, which need no order. */
   #takeSign({ from = '', bus = '', post }: Stored['headers']): void {
     if (this.#closedAtMs !== undefined) return;
-    if (post === 'here') this.#asks.heard(bus);
+    if (post === 'here') this.#probe.answered(bus);
     if (post === 'ask') void this.#say(from, 'here', bus);
   }
   #take(record: Stored): void {
     const { to, from = '', bus = '', post } = record.headers;
     if (to !== this.#incarnation) return; // for another instance that uses or used this partition
-    if (post === 'echo') return this.#echoes.came(bus, record);
+    if (post === 'echo') return this.#loopback.returned(bus, record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
     if (post === 'here' || post === 'ask') return;
@@ -269,7 +269,7 @@ class KafkaPost implements Post {
       return this.#dropped('packet', `from '${from.slice(0, 80)}', which is not an address`);
     this.#give({ line: bus, body: record.value ?? nothing }, from);
   }
-  #hear({ headers, value }: Stored): void {
+  #listener({ headers, value }: Stored): void {
     if (this.#closedAtMs !== undefined) return;
     this.#give({ line: headers['bus'] ?? '', body: value ?? nothing }, headers['from'] ?? '');
   }
@@ -277,7 +277,7 @@ class KafkaPost implements Post {
     try {
       this.#receiver?.packet(packet, from);
     } catch (error) {
-      this.#dropped('packet', `its receiver threw: ${sayError(error)}`);
+      this.#dropped('packet', `its receiver threw: ${errorMessage(error)}`);
     }
   }
 
@@ -294,8 +294,8 @@ class KafkaPost implements Post {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
     for (const address of this.#peers.all()) if (address !== this.address) void this.#say(address, 'bye', '');
-    this.#echoes.close();
-    this.#asks.close();
+    this.#loopback.close();
+    this.#probe.close();
     this.#peers.close();
     await this.#backlog.runOut(closeWithinMs);
     await allEnded(
@@ -314,7 +314,7 @@ class KafkaPost implements Post {
     try {
       await this.#put(peer.partition, { key: null, value: null, headers }, what, sendMs);
     } catch (error) {
-      this.#dropped(what, sayError(error));
+      this.#dropped(what, errorMessage(error));
     }
   }
   #checkOpen(): void {
@@ -326,7 +326,7 @@ class KafkaPost implements Post {
   }
 
   #dropped(what: string, reason: string): void {
-    this.parts.notices.tell({ type: 'dropped', what, reason });
+    this.parts.notices.emit({ type: 'dropped', what, reason });
   }
 }
 
@@ -334,7 +334,7 @@ class KafkaPost implements Post {
  * Counts a record in the backlog. Throws Overloaded. The returned function must be called when the record is
  * acknowledged or lost.
  */
-function count(lane: Lane, record: LogRecord): () => void {
+function count(lane: BacklogShare, record: LogRecord): () => void {
   const bytes = recordBytes(record);
   lane.add(bytes);
   return () => lane.remove(bytes);

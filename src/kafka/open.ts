@@ -3,20 +3,20 @@ import { BusError } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import { namesIn } from '../format/names';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import { openKafkajs } from './client/connection-pool';
 import { openKafkaLog } from './log';
-import { openKafkaPost, type KafkaPostParts } from './messenger';
-import { watchLiving } from './messenger/departures';
-import { openRoads } from './messenger/transport';
+import { openKafkaMessenger, type KafkaMessengerParts } from './messenger';
+import { watchDepartures } from './messenger/departures';
+import { openTransport } from './messenger/transport';
 import type { Security } from './client/security';
 import { Throttling } from './client/throttling';
 import type { TopicsOptions } from './cluster/topics';
-import { View } from './cluster/metadata';
+import { ClusterMetadata } from './cluster/metadata';
 
 export interface KafkaOptions
-  extends TopicsOptions, Pick<KafkaPostParts, 'ns' | 'clock' | 'random' | 'notices' | 'inboxPartitions'> {
+  extends TopicsOptions, Pick<KafkaMessengerParts, 'ns' | 'clock' | 'random' | 'notices' | 'inboxPartitions'> {
   /** `host:port` of some brokers. The addresses of the other brokers are requested from them. */
   readonly brokers: readonly string[];
   readonly security?: Security;
@@ -36,7 +36,7 @@ const lookAskMs = 1_500;
 const lookOpenMs = 2_000;
 export interface Kafka extends Closable {
   readonly log: Log;
-  readonly post: Post;
+  readonly messenger: Messenger;
   /**
    * The given registry, for all components that watch instances. The messenger detects departures from these watches.
    */
@@ -53,7 +53,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   const around = { clock, random, notices };
   const user = security?.sasl?.username;
   const throttling = new Throttling(clock, self, user);
-  const wire = openKafkajs({
+  const client = openKafkajs({
     brokers,
     clientId: self,
     ...around,
@@ -61,31 +61,43 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
     ...(security && { security }),
     ...(look && { requestMs: lookRequestMs, overdue: look.waiting }),
   });
-  const view = new View({ wire, ...around, brokers, throttling, user, ...(look && { askMs: lookAskMs }) });
+  const metadata = new ClusterMetadata({
+    client,
+    ...around,
+    brokers,
+    throttling,
+    user,
+    ...(look && { requestMs: lookAskMs }),
+  });
   const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
-  const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
-  const roads = openRoads(view, topics);
-  const living = watchLiving(options.registry, clock);
+  const log = openKafkaLog({ ...around, ...topics, client, metadata, self, ns });
+  const transport = openTransport(metadata, topics);
+  const departures = watchDepartures(options.registry, clock);
   const rest: readonly Step[] = [
-    ['registry', () => living.close()],
-    ['messages', () => roads.close()],
+    ['registry', () => departures.close()],
+    ['messages', () => transport.close()],
     ['log', () => log.close()],
-    ['connections', () => wire.close()],
+    ['connections', () => client.close()],
   ];
   try {
-    if (look) await checkStarted(view, ns, brokers);
-    const post = await openKafkaPost({ ...options, roads, living, ...(look && { openMs: lookOpenMs }) });
-    const closing = closable(teardown('Kafka', [['post', () => post.close()], ...rest]));
-    return { log, post, registry: living.registry, ...closing };
+    if (look) await checkStarted(metadata, ns, brokers);
+    const messenger = await openKafkaMessenger({
+      ...options,
+      transport,
+      departures,
+      ...(look && { openMs: lookOpenMs }),
+    });
+    const closing = closable(teardown('Kafka', [['post', () => messenger.close()], ...rest]));
+    return { log, messenger, registry: departures.registry, ...closing };
   } catch (error) {
     await runAll(rest); // an error of closing must not hide why opening failed
     throw error;
   }
 }
 
-async function checkStarted(view: View, ns: string, brokers: readonly string[]): Promise<void> {
+async function checkStarted(metadata: ClusterMetadata, ns: string, brokers: readonly string[]): Promise<void> {
   const inbox = namesIn(ns).inbox();
-  if ((await view.find(inbox)) !== undefined) return;
+  if ((await metadata.findTopic(inbox)) !== undefined) return;
   const cause = `topic ${inbox} does not exist at ${brokers.join(',')}`;
   throw new BusError('Unreachable', `no bus was ever opened with ns ${ns} there: ${cause}`, {
     outcome: 'not-sent',

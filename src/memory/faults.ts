@@ -4,7 +4,7 @@
 export interface Operation {
   /** Process that makes the call. */
   readonly process: string;
-  readonly port: 'log' | 'post' | 'registry' | 'settings';
+  readonly port: 'log' | 'messenger' | 'registry' | 'settings';
   /** Method of the port. `read` stands for tails and owned partitions, and `release` for the end of an `Owner.give`. */
   readonly call: string;
   /** Topic, module of a broadcast, or address of a send. */

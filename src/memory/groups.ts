@@ -6,12 +6,12 @@ import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import { closable, onAbort } from '../base/lifecycle';
 import {
-  LostError,
+  PartitionLostError,
   OutOfRangeError,
   type Commit,
-  type GroupPlace,
+  type CommittedProgress,
   type Member,
-  type Owned,
+  type OwnedPartition,
   type Owner,
 } from '../ports/log';
 import { shareOut, type Sharer } from '../ports/share';
@@ -50,8 +50,8 @@ export class Seat implements Sharer {
   /** Callbacks to run when the member has left. */
   readonly left: (() => void)[] = [];
   readonly lane = new Lane();
-  readonly take: Owner['take'];
-  readonly give: Owner['give'];
+  readonly take: Owner['onAssigned'];
+  readonly give: Owner['onRevoked'];
   readonly #turns = new Map<number, Promise<void>>();
 
   constructor(
@@ -62,8 +62,8 @@ export class Seat implements Sharer {
   ) {
     this.serves = serves && new Set(serves);
     this.id = `${life.name}/${life.nextNumber()}`;
-    this.take = life.bind((owned: Owned) => owner.take(owned));
-    this.give = life.bind((partition: number) => owner.give(partition));
+    this.take = life.bind((owned: OwnedPartition) => owner.onAssigned(owned));
+    this.give = life.bind((partition: number) => owner.onRevoked(partition));
   }
 
   /**
@@ -113,7 +113,7 @@ export class Group {
   }
 
   /** Returns the partitions that have a commit or an owner. Without a commit, the offset is the start of the log. */
-  places(): readonly GroupPlace[] {
+  places(): readonly CommittedProgress[] {
     return this.#shares
       .filter(({ commit, tenure }) => commit || tenure)
       .map(({ records, commit, tenure }) => ({
@@ -177,7 +177,9 @@ export class Group {
     });
     seat.life.notify(seat.lane, () => {
       for (const { tenure, partition } of ended) {
-        tenure.lost.abort(new LostError(this.name, partition, 'the coordinator did not answer for most of a session'));
+        tenure.lost.abort(
+          new PartitionLostError(this.name, partition, 'the coordinator did not answer for most of a session'),
+        );
       }
     });
   }
@@ -192,13 +194,13 @@ export class Group {
     for (const share of this.#shares) {
       if (share.tenure?.seat !== seat) continue;
       const tenure = this.#end(share, share.tenure);
-      const error = new LostError(this.name, share.records.partition, 'it sent no heartbeat for a session');
+      const error = new PartitionLostError(this.name, share.records.partition, 'it sent no heartbeat for a session');
       lost.push(() => tenure.lost.abort(error));
     }
     this.#remove(seat);
     this.#balance();
     seat.life.notify(seat.lane, () => {
-      for (const tell of lost) tell();
+      for (const report of lost) report();
       void seat.life.insist(['log', 'join', this.topic], () => this.enter(seat));
     });
   }
@@ -277,13 +279,13 @@ export class Group {
     return tenure;
   }
 
-  #owned(share: Share, tenure: Tenure): Owned {
+  #owned(share: Share, tenure: Tenure): OwnedPartition {
     const { seat, epoch, lost } = tenure;
     const { records } = share;
     const { partition } = records;
     const commits = new Lane();
     const check = (): void => {
-      if (share.tenure !== tenure) throw new LostError(this.name, partition, `epoch ${epoch} has ended`);
+      if (share.tenure !== tenure) throw new PartitionLostError(this.name, partition, `epoch ${epoch} has ended`);
     };
     return {
       partition,

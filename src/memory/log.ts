@@ -103,7 +103,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
         const all = [...groups.values()].map(({ name, topic }) => ({ group: name, topic }));
         return all.filter(({ group }) => isWanted(group));
       }),
-    places: (name, topic) => call('places', topic, () => groups.get(keyOf(name, topic))?.places() ?? []),
+    committedOffsets: (name, topic) => call('places', topic, () => groups.get(keyOf(name, topic))?.places() ?? []),
   };
 }
 

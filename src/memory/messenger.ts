@@ -6,10 +6,10 @@ import { Capacity } from '../base/bounded';
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { Packet, Post, Receiver } from '../ports/messenger';
+import type { Packet, Messenger, Receiver } from '../ports/messenger';
 import { delayOf, errorOf } from './faults';
 import { Lane, unreachable, type Life } from './life';
-import type { Roll } from './registry';
+import type { MemoryAnnouncements } from './registry';
 
 /** Inbox of one process. */
 interface Box {
@@ -24,15 +24,15 @@ interface Box {
 }
 
 /** State that the messengers of all processes share. */
-export interface PostWorld {
+export interface MessengerWorld {
   readonly boxes: Map<string, Box>;
-  readonly roll: Roll;
+  readonly roll: MemoryAnnouncements;
   readonly packetsMax: number;
   /** Number of addresses made so far. */
   made: number;
 }
 
-export function memoryPost(world: PostWorld, life: Life): Post {
+export function memoryMessenger(world: MessengerWorld, life: Life): Messenger {
   const box: Box = {
     address: `memory:${life.name}:${++world.made}`,
     life,
@@ -65,7 +65,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
       if (box.receiver) throw new Error(`the messenger of ${life.name} already has a receiver`);
       box.receiver = {
         packet: life.bind((packet: Packet, from: string) => receiver.packet(packet, from)),
-        gone: life.bind((address: string) => receiver.gone(address)),
+        left: life.bind((address: string) => receiver.left(address)),
       };
     },
     send(to, packet) {
@@ -77,7 +77,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
       check();
       checkSize(packet);
       const copy = copyPacket(packet);
-      return life.call(['post', 'broadcast', module], () => sendToAll(module, copy), broadcasts);
+      return life.call(['messenger', 'broadcast', module], () => sendToAll(module, copy), broadcasts);
     },
     async join() {
       check();
@@ -85,18 +85,18 @@ export function memoryPost(world: PostWorld, life: Life): Post {
     },
     ...closable(async () => {
       closedMs = life.clock.now();
-      await life.insist(['post', 'close'], () => remove(world, box));
+      await life.insist(['messenger', 'close'], () => remove(world, box));
     }),
   };
 }
 
-function send(world: PostWorld, box: Box, address: string, packet: Packet): void {
+function send(world: MessengerWorld, box: Box, address: string, packet: Packet): void {
   const to = world.boxes.get(address);
   if (!to) throw unreachable('not-sent', `no instance has the address ${address}`);
   const { waiting } = to;
   if (!waiting.fits(packet.body.length))
     throw waiting.overloaded(`packets to ${address}`, 'packets', retryAfterMs, packet.body.length);
-  const fault = box.life.fault('post', 'send', address);
+  const fault = box.life.fault('messenger', 'send', address);
   const planned = errorOf(fault);
   if (fault === 'crash-before') return box.life.crash();
   if (fault === 'disconnect') part(box, to);
@@ -127,14 +127,14 @@ function laneTo(from: Box, to: Box): Lane {
 }
 
 /** Notifies a process that no more packets arrive from the other, after every packet that the other sent before. */
-function part(told: Box, other: Box): void {
-  told.life.notify(laneTo(other, told), () => {
-    if (!told.closed) told.receiver?.gone(other.address);
+function part(reported: Box, other: Box): void {
+  reported.life.notify(laneTo(other, reported), () => {
+    if (!reported.closed) reported.receiver?.left(other.address);
   });
 }
 
 /** Removes an address for good, and notifies all processes that exchanged packets with it. */
-function remove(world: PostWorld, box: Box): void {
+function remove(world: MessengerWorld, box: Box): void {
   if (!world.boxes.delete(box.address)) return;
   box.closed = true;
   for (const peer of box.peers.keys()) {

@@ -13,11 +13,11 @@ interface Watcher {
   readonly lane: Lane;
   readonly see: (instances: readonly Instance[]) => void;
   /** Instances that the watcher was last notified of, as JSON. */
-  told: string;
+  reported: string;
 }
 
 /** All running instances. All processes share one roll. */
-export class Roll {
+export class MemoryAnnouncements {
   readonly #instances = new Map<Life, Instance>();
   readonly #watchers = new Set<Watcher>();
 
@@ -47,7 +47,7 @@ export class Roll {
   /** Resolves when the watcher has received the current instances. */
   watch(watcher: Watcher): Promise<void> {
     this.#watchers.add(watcher);
-    return new Promise((seen) => this.#tell(watcher, this.#serving(watcher.contract), seen));
+    return new Promise((seen) => this.#report(watcher, this.#serving(watcher.contract), seen));
   }
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(watcher);
@@ -56,12 +56,12 @@ export class Roll {
   #changed(): void {
     for (const watcher of this.#watchers) {
       const instances = this.#serving(watcher.contract);
-      if (JSON.stringify(instances) !== watcher.told) this.#tell(watcher, instances);
+      if (JSON.stringify(instances) !== watcher.reported) this.#report(watcher, instances);
     }
   }
 
-  #tell(watcher: Watcher, instances: readonly Instance[], seen?: () => void): void {
-    watcher.told = JSON.stringify(instances);
+  #report(watcher: Watcher, instances: readonly Instance[], seen?: () => void): void {
+    watcher.reported = JSON.stringify(instances);
     watcher.life.notify(watcher.lane, () => {
       if (this.#watchers.has(watcher)) watcher.see(instances);
       seen?.();
@@ -72,7 +72,12 @@ export class Roll {
 /** Interval after which a process notices that its announcement was removed. */
 const lookMs = 500;
 
-export function memoryRegistry(roll: Roll, life: Life, sessionMs: number, keepsAnnouncements: boolean): Registry {
+export function memoryRegistry(
+  roll: MemoryAnnouncements,
+  life: Life,
+  sessionMs: number,
+  keepsAnnouncements: boolean,
+): Registry {
   const watchers = new Set<Watcher>();
   const announcements = new Lane();
   let mine: Instance | undefined;
@@ -118,7 +123,7 @@ export function memoryRegistry(roll: Roll, life: Life, sessionMs: number, keepsA
     },
     async watch(contract, see) {
       check();
-      const watcher: Watcher = { contract, life, lane: new Lane(), see: life.bind(see), told: '' };
+      const watcher: Watcher = { contract, life, lane: new Lane(), see: life.bind(see), reported: '' };
       watchers.add(watcher);
       await life.call(['registry', 'watch', contract], () => roll.watch(watcher));
       return closable(async () => roll.unwatch(watcher));

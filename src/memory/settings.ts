@@ -31,19 +31,19 @@ export class Values {
     const version = value === null ? 0 : found + 1;
     if (value === null) this.#settings.delete(key);
     else this.#settings.set(key, Object.freeze({ key, value, version }));
-    for (const watcher of this.#watchers) this.#tell(watcher);
+    for (const watcher of this.#watchers) this.#report(watcher);
     return version;
   }
 
   /** Resolves when the watcher has received the current settings. */
   watch(watcher: Watcher): Promise<void> {
     this.#watchers.add(watcher);
-    return new Promise((seen) => this.#tell(watcher, seen));
+    return new Promise((seen) => this.#report(watcher, seen));
   }
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(watcher);
   }
-  #tell(watcher: Watcher, seen?: () => void): void {
+  #report(watcher: Watcher, seen?: () => void): void {
     const settings = this.all();
     watcher.life.notify(watcher.lane, () => {
       if (this.#watchers.has(watcher)) watcher.see(settings);

@@ -2,15 +2,15 @@
 import type { Clock, Random } from '../base/clock';
 import { limits } from '../base/limits';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import { seededRandom } from './clock';
 import type { FaultScript } from './faults';
 import { groupOf, memoryLog, type LogWorld } from './log';
 import { Life, type Surroundings } from './life';
-import { memoryPost, type PostWorld } from './messenger';
-import { memoryRegistry, Roll } from './registry';
+import { memoryMessenger, type MessengerWorld } from './messenger';
+import { memoryRegistry, MemoryAnnouncements } from './registry';
 import { memorySettings, Values } from './settings';
 import { Topics } from './topics';
 
@@ -41,7 +41,7 @@ export interface MemoryProcess {
   readonly name: string;
   readonly state: 'running' | 'frozen' | 'crashed';
   readonly log: Log;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly registry: Registry;
   readonly settings: Settings;
   /** Clock as the process sees it: its timers do not fire while it is frozen, and never after a crash. */
@@ -93,8 +93,8 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
     stateBytesMax: options.stateBytesMax ?? 3_072,
     holdsUnread: options.holdsUnread ?? true,
   };
-  const roll = new Roll();
-  const posts: PostWorld = { boxes: new Map(), roll, packetsMax: options.packetsMax ?? 100_000, made: 0 };
+  const roll = new MemoryAnnouncements();
+  const posts: MessengerWorld = { boxes: new Map(), roll, packetsMax: options.packetsMax ?? 100_000, made: 0 };
   const values = new Values();
 
   return {
@@ -108,7 +108,7 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
           return life.state;
         },
         log: memoryLog(logs, life),
-        post: memoryPost(posts, life),
+        messenger: memoryMessenger(posts, life),
         registry: memoryRegistry(roll, life, sessionMs, options.keepsAnnouncements ?? true),
         settings: memorySettings(values, life),
         clock: life.clock,

@@ -77,9 +77,9 @@ export interface Commit {
 
 /**
  * A partition while this member owns it. After the member has lost it, `read` and `commit` reject with a
- * {@link LostError}, and `check` throws it.
+ * {@link PartitionLostError}, and `check` throws it.
  */
-export interface Owned {
+export interface OwnedPartition {
   readonly partition: number;
   /** The epoch of this ownership. It rises with each owner, and fences the commits of earlier owners. */
   readonly epoch: number;
@@ -89,8 +89,8 @@ export interface Owned {
    */
   readonly committed: Commit | null;
   /**
-   * Aborts with a {@link LostError} when the member lost the partition without a {@link Owner.give}. No commit succeeds
-   * after that.
+   * Aborts with a {@link PartitionLostError} when the member lost the partition without a {@link Owner.onRevoked}. No
+   * commit succeeds after that.
    */
   readonly lost: AbortSignal;
   /**
@@ -101,20 +101,20 @@ export interface Owned {
    *
    * Rejects with {@link OutOfRangeError} when the records at `from` no longer exist: the log was trimmed past `from`,
    * or ends before it. A log on servers reports an end before `from` only when it is certain, which takes seconds.
-   * Rejects with {@link LostError} when this member no longer owns the partition.
+   * Rejects with {@link PartitionLostError} when this member no longer owns the partition.
    */
   read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]>;
   /**
-   * Throws a {@link LostError} when this member can have lost the partition, according to local knowledge. Call it
-   * before each message is started: in a process that was suspended, timers fire too late to report the loss.
+   * Throws a {@link PartitionLostError} when this member can have lost the partition, according to local knowledge.
+   * Call it before each message is started: in a process that was suspended, timers fire too late to report the loss.
    */
   check(): void;
   /**
    * Commits the group's progress on the partition.
    *
    * Resolves when the commit is durable. The write and the check that this member still owns the partition are one
-   * step. Rejects with {@link LostError} when the member no longer owns it, and with TooLarge when `state` exceeds
-   * {@link Log.stateBytesMax}.
+   * step. Rejects with {@link PartitionLostError} when the member no longer owns it, and with TooLarge when `state`
+   * exceeds {@link Log.stateBytesMax}.
    */
   commit(commit: Commit): Promise<void>;
   /** Failure of the last try of a pending commit that the log retries. Undefined if there is none. */
@@ -138,12 +138,12 @@ export interface Owner {
    * Is called when a partition was assigned to this member. It must not throw. Calls for one partition never overlap a
    * `give` of it.
    */
-  take(owned: Owned): void;
+  onAssigned(owned: OwnedPartition): void;
   /**
    * Is called when a partition is revoked. The member finishes running messages and commits, and then resolves. No
    * other member owns the partition before that, and it is not assigned to this member again before that.
    */
-  give(partition: number): Promise<void>;
+  onRevoked(partition: number): Promise<void>;
 }
 /** Options of {@link Log.join}. */
 export interface GroupOptions {
@@ -154,15 +154,15 @@ export interface GroupOptions {
    */
   readonly sessionMs?: number;
   /**
-   * Entries whose messages this member handles; see {@link Owned.cannotServe}.
+   * Entries whose messages this member handles; see {@link OwnedPartition.cannotServe}.
    *
    * @default undefined: the member does not declare its entries
    */
   readonly serves?: readonly string[];
 }
 /**
- * A membership in a group. `close` revokes every partition (see {@link Owner.give}) and leaves the group. Other members
- * are assigned the partitions immediately.
+ * A membership in a group. `close` revokes every partition (see {@link Owner.onRevoked}) and leaves the group. Other
+ * members are assigned the partitions immediately.
  */
 export interface Member extends Closable {
   /** Name of this member, unique within the group. */
@@ -187,7 +187,7 @@ export interface Tail extends Closable {
 export type TailFrom = 'start' | 'end' | readonly Place[];
 
 /** Committed progress of a group on one partition, and the current owner. */
-export interface GroupPlace extends Commit {
+export interface CommittedProgress extends Commit {
   readonly partition: number;
   /** Owner of the partition at the moment: its instance name if known. Null if no member owns it. */
   readonly owner: string | null;
@@ -217,7 +217,7 @@ export interface Log extends Closable {
    * even if it was resent on the way and even after the call has rejected.
    *
    * Rejects with Unreachable when the outcome is unknown, and with TooLarge when a record was refused before anything
-   * was written. Rejects with {@link PartlyError} when some of several records were refused.
+   * was written. Rejects with {@link PartialAppendError} when some of several records were refused.
    *
    * Order: the records of one call to one partition stay in order, but other records can stand between them. Calls can
    * overlap: two calls to one partition are appended in the order of the calls.
@@ -269,13 +269,13 @@ export interface Log extends Closable {
   /** Returns the groups for whose names `isWanted` returns true. Returns all groups if it is omitted. */
   groups(isWanted?: (group: string) => boolean): Promise<readonly GroupOfTopic[]>;
   /** Returns the committed progress of the group on each partition, and its owners. */
-  places(group: string, topic: string): Promise<readonly GroupPlace[]>;
+  committedOffsets(group: string, topic: string): Promise<readonly CommittedProgress[]>;
 }
 
 /**
  * Error of an operation on a partition that this member no longer owns. Another member can be working on it already.
  */
-export class LostError extends Error {
+export class PartitionLostError extends Error {
   override readonly name = 'LostError';
   constructor(
     readonly group: string,
@@ -289,7 +289,7 @@ export class LostError extends Error {
  * Error of an append of several records when some were refused. `failed` has their indexes in the call. All other
  * records are in the log.
  */
-export class PartlyError extends BusError {
+export class PartialAppendError extends BusError {
   constructor(
     first: BusError,
     readonly failed: ReadonlyMap<number, BusError>,
@@ -314,7 +314,7 @@ export class PartlyError extends BusError {
  */
 export function partlyFailed(failed: ReadonlyMap<number, BusError>, count: number): BusError | undefined {
   const [first] = failed.values();
-  return first && count > 1 ? new PartlyError(first, failed, count) : first;
+  return first && count > 1 ? new PartialAppendError(first, failed, count) : first;
 }
 
 /**

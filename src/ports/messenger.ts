@@ -16,7 +16,7 @@ export interface Packet {
   readonly withinMs?: number;
 }
 
-/** Callbacks of the owner of a {@link Post}. They must not throw. */
+/** Callbacks of the owner of a {@link Messenger}. They must not throw. */
 export interface Receiver {
   /**
    * Handles a packet that was sent to this instance or to its module. `from` is the address of the sender. The body can
@@ -27,11 +27,11 @@ export interface Receiver {
    * Is called when the instance at `address` has left for good. Packets sent to it without a response are lost, or
    * their outcome is unknown.
    */
-  gone(address: string): void;
+  left(address: string): void;
 }
 
 /** Messenger of one instance: sends packets to addresses and modules, and receives its own. */
-export interface Post extends Closable {
+export interface Messenger extends Closable {
   /**
    * Address under which other instances reach this one. It is announced in the registry; only the port interprets it.
    */
@@ -42,7 +42,7 @@ export interface Post extends Closable {
    * Queues a packet for the instance at `to`. Packets to one receiver stay in order.
    *
    * A return means that the packet was queued, not that it arrived. Packets of one turn of the event loop can be sent
-   * together at its end. {@link Receiver.gone} reports a receiver that has left.
+   * together at its end. {@link Receiver.left} reports a receiver that has left.
    *
    * Throws Unreachable when the instance at this address is known to have left, and Overloaded when its queue is full.
    * It has sent nothing then.
@@ -70,7 +70,7 @@ export interface Post extends Closable {
    * Returns the addresses of all instances that can know this one, so that an instance that leaves can notify them.
    * Exists only if the registry shows a change late. Resolves within 250 ms.
    */
-  everybody?(): Promise<readonly string[]>;
+  allAddresses?(): Promise<readonly string[]>;
   /**
    * Difference between the clock that packet deadlines refer to and this machine's, in ms: positive if that clock is
    * ahead. It changes as clocks drift. If undefined, all instances share one clock.
@@ -85,5 +85,5 @@ export interface Post extends Closable {
    * Returns the reason why packets to `to` can be held up here, or why responses cannot be received. Returns undefined
    * if packets flow.
    */
-  trouble?(to: string): string | undefined;
+  whyDelayed?(to: string): string | undefined;
 }

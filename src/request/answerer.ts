@@ -1,22 +1,22 @@
 /** Answers requests on the responder's side: starts each once, within the entry's limits, and sends its reply. */
 import { within } from '../base/clock';
 import { RecentSet } from '../base/bounded';
-import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
+import { BusError, Failure, isBusError, errorMessage, type BusCode, type BusDetails } from '../base/errors';
 import { limits } from '../base/limits';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Outcome } from '../delivery/deliver';
-import type { PaceLimits } from '../delivery/limiter';
+import type { LimiterLimits } from '../delivery/limiter';
 import { peerOf } from '../delivery/peer';
-import { createSeen } from '../delivery/sender-positions';
+import { createSenderPositions } from '../delivery/sender-positions';
 import { decodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import { Line, type ServedRequest, type Waiting } from './line';
 import { errorReply, replyOf, type Reply } from './outcome';
 import { decodeReason } from './reason';
 
 export interface AnswererParts extends DeliverParts {
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly self: string;
   readonly messageBytesMax: number;
 }
@@ -28,7 +28,7 @@ export interface Answerer {
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
   /** Sets the limits of an entry. They apply to the next request that starts. */
-  setLimits(entry: string, limits: PaceLimits): void;
+  setLimits(entry: string, limits: LimiterLimits): void;
   request(envelope: Envelope, body: Uint8Array, from: string): void;
   /** Cancels a request. `reason` is the caller's encoded reason, see encodeReason. */
   cancel(envelope: Envelope, reason?: Uint8Array): void;
@@ -64,10 +64,10 @@ export interface Active extends Waiting {
 }
 
 export function createAnswerer(parts: AnswererParts): Answerer {
-  const { clock, notices, post } = parts;
+  const { clock, notices, messenger } = parts;
   const lines = new Map<string, Line<Active>>();
   const active = new Map<string, Active>();
-  const seen = createSeen();
+  const positions = createSenderPositions();
   /**
    * Requests that were received and then dropped without being started. A probe reports them as unknown, so that
    * callers can resend them.
@@ -77,7 +77,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
     const { entry, id, stamp } = envelope;
-    if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it arrived twice');
+    if (stamp && !positions.isNew(stamp)) return drop(envelope, 'it arrived twice');
     if (drainingMs !== undefined) return refuseLeaving(envelope, from);
     const line = lines.get(entry);
     if (!line) {
@@ -116,7 +116,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     };
     active.set(id, one);
     unstarted.delete(id);
-    if (notices.watched) notices.tell({ type: 'received', kind: 'request', entry, id });
+    if (notices.watched) notices.emit({ type: 'received', kind: 'request', entry, id });
     line.take(one);
   }
 
@@ -157,7 +157,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   /** Aborts a request whose caller cancelled it or died. A waiting request is dropped. */
   function stop(one: Active, what: string, reason?: unknown): void {
-    const why = reason === undefined ? what : `${what}: ${sayError(reason)}`;
+    const why = reason === undefined ? what : `${what}: ${errorMessage(reason)}`;
     one.context.abort(new BusError('Cancelled', `${one.envelope.entry}: ${why}`, { reason: reason ?? what }, reason));
     if (one.state === 'waiting') end(one, what);
   }
@@ -181,7 +181,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     send(envelope, from, how, body);
   }
   function overloaded(envelope: Envelope, from: string, { waiting, served }: Line<Active>): void {
-    const { concurrency } = served.pace;
+    const { concurrency } = served.limiter;
     const why = concurrency === 0 ? 'the entry is paused' : `concurrency is ${concurrency}`;
     const where = `${envelope.entry} at ${parts.self} (${why})`;
     const { message, details } = waiting.capacity.overloaded(where, 'requests', retryAfterMs);
@@ -195,9 +195,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   ): void {
     try {
       const line = printEnvelope({ kind: 'reply', entry: to.entry, id: to.id, from: parts.self, ...how });
-      post.send(address, { line, body, withinMs: (to.deadlineMs ?? Infinity) - clock.now() });
+      messenger.send(address, { line, body, withinMs: (to.deadlineMs ?? Infinity) - clock.now() });
     } catch (error) {
-      drop(to, `its reply could not be sent: ${sayError(error)}`, 'reply');
+      drop(to, `its reply could not be sent: ${errorMessage(error)}`, 'reply');
     }
   }
   /** Drops a request before its start. A probe then reports it as unknown, so that its caller can resend it. */
@@ -206,7 +206,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     drop(envelope, reason);
   }
   function drop({ entry, id }: Envelope, reason: string, what = 'request'): void {
-    notices.tell({ type: 'dropped', what, reason, entry, id });
+    notices.emit({ type: 'dropped', what, reason, entry, id });
   }
 
   return {
@@ -247,7 +247,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     },
     probe(envelope, from) {
       const { id, stamp } = envelope;
-      const isOver = seen.passed(stamp) && !unstarted.has(id);
+      const isOver = positions.isPassed(stamp) && !unstarted.has(id);
       const code = active.get(id)?.state ?? (isOver ? 'answered' : 'unknown');
       send(envelope, from, { status: 'state', code, stamp: envelope.stamp }, nothing);
     },

@@ -1,6 +1,6 @@
 /** Creates the errors of requests that end without a reply. */
 import type { Clock } from '../base/clock';
-import { BusError, sayError, type SendOutcome } from '../base/errors';
+import { BusError, errorMessage, type SendOutcome } from '../base/errors';
 import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
 import type { OpenCall } from './open-call';
@@ -57,7 +57,7 @@ export function unreachable(call: OpenCall, clock: Clock, why: string, cause?: u
   return new BusError('Unreachable', message, { outcome: outcomeOf(call), waitedMs, cause: why }, cause);
 }
 export function unread(call: OpenCall, clock: Clock, error: unknown): BusError<'Unreachable'> {
-  return unreachable(call, clock, `the registry cannot be read: ${sayError(error)}`, error);
+  return unreachable(call, clock, `the registry cannot be read: ${errorMessage(error)}`, error);
 }
 export function closed(clock: Clock, closedMs: number, call?: OpenCall): BusError<'Closed'> {
   const sinceMs = clock.now() - closedMs;

@@ -45,12 +45,12 @@ type State = Reached | 'unknown';
 const retryAfterMs = 100;
 
 export function createCaller(parts: CallerParts): Caller {
-  const { clock, notices, post, peers } = parts;
+  const { clock, notices, messenger, peers } = parts;
   const open = new Map<string, OpenCall>();
   /** Bodies are kept until the reply arrives, since a request can have to be sent again. */
   const capacity = new Capacity({ count: limits.pendingRequestsMax, bytes: limits.pendingBytesMax });
   const followers = new WeakMap<AbortSignal, Set<OpenCall>>();
-  const prober = createProber({ clock, post, open, send: (target, about) => sendQuietly(target, about, 'probe') });
+  const prober = createProber({ clock, messenger, open, send: (target, about) => sendQuietly(target, about, 'probe') });
   const { send, refuse } = createDispatcher({ ...parts, prober, settle });
   let closedMs: number | undefined;
 
@@ -115,13 +115,13 @@ export function createCaller(parts: CallerParts): Caller {
   function tooLate(call: OpenCall): BusError {
     const isStarted = call.reached === 'running' || call.reached === 'answered';
     if (call.refusal && call.mayBeDone && !isStarted) return call.refusal;
-    const trouble = call.reached === 'sent' && call.target && post.trouble?.(call.target.instance.address);
-    return trouble ? unreachable(call, clock, trouble) : timedOut(call);
+    const failure = call.reached === 'sent' && call.target && messenger.whyDelayed?.(call.target.instance.address);
+    return failure ? unreachable(call, clock, failure) : timedOut(call);
   }
 
   function settle(call: OpenCall, error: unknown): void {
     if (!finish(call)) return;
-    tellEnd(call, outcomeOf(error));
+    reportEnd(call, outcomeOf(error));
     call.reject(error);
   }
   function finish(call: OpenCall): boolean {
@@ -136,10 +136,10 @@ export function createCaller(parts: CallerParts): Caller {
     if (call.options.signal) followers.get(call.options.signal)?.delete(call);
     return true;
   }
-  function tellEnd(call: OpenCall, outcome: string): void {
+  function reportEnd(call: OpenCall, outcome: string): void {
     if (!notices.watched) return;
     const took = tookMs(clock, call.begunMs);
-    notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs: took });
+    notices.emit({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs: took });
   }
   /** Adds one listener for all calls with the same signal. Node.js warns of a leak at the eleventh listener. */
   function follow(signal: AbortSignal, call: OpenCall): void {
@@ -166,25 +166,25 @@ export function createCaller(parts: CallerParts): Caller {
   ): boolean {
     const line = printEnvelope({ kind, entry: entry.name, id, from: parts.self, stamp });
     try {
-      post.send(instance.address, { line, body });
+      messenger.send(instance.address, { line, body });
     } catch (error) {
       if (isBusError(error, 'Unreachable')) return false;
-      notices.tell({ type: 'dropped', what: kind, reason: String(error), entry: entry.name, id });
+      notices.emit({ type: 'dropped', what: kind, reason: String(error), entry: entry.name, id });
     }
     return true;
   }
 
   function reply(envelope: Envelope, bytes: Uint8Array, from: string): void {
-    peers.at(from)?.heard(clock.mono());
+    peers.at(from)?.responded(clock.mono());
     const call = open.get(envelope.id);
     const target = call?.target;
     const isState = envelope.status === 'state';
     if (!call || target?.instance.name !== envelope.from) {
       if (isState) return; // the reply to a probe of an instance whose requests have ended
       const reason = call ? `it is from ${envelope.from}, which has not received the request` : 'no call waits for it';
-      return notices.tell({ type: 'dropped', what: 'reply', reason, entry: envelope.entry, id: envelope.id });
+      return notices.emit({ type: 'dropped', what: 'reply', reason, entry: envelope.entry, id: envelope.id });
     }
-    if (isState) return heardState(call, envelope);
+    if (isState) return handleState(call, envelope);
     call.isAnswered = true;
     try {
       const value = openReply(call.entry, envelope, bytes, parts.bodyDepthMax);
@@ -203,7 +203,7 @@ export function createCaller(parts: CallerParts): Caller {
   }
   function resolved(call: OpenCall, value: unknown): void {
     if (!finish(call)) return;
-    tellEnd(call, 'ok');
+    reportEnd(call, 'ok');
     call.resolve(value);
   }
   /**
@@ -211,7 +211,7 @@ export function createCaller(parts: CallerParts): Caller {
    * 'unknown' proves that the request, which was sent before the probe, never arrived. 'answered' proves that the reply
    * was lost, as it was sent before this state.
    */
-  function heardState(call: OpenCall, { code, stamp }: Envelope): void {
+  function handleState(call: OpenCall, { code, stamp }: Envelope): void {
     if (stamp?.position !== call.stamp?.position) return; // the probe was sent before the request was resent
     const { target, opening } = call;
     if (!target || opening) return;

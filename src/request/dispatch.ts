@@ -5,7 +5,7 @@ import type { Notices } from '../base/notices';
 import { moduleOf } from '../contract/contract';
 import { inherited } from '../delivery/context';
 import { printEnvelope } from '../format/envelope';
-import type { Packet, Post } from '../ports/messenger';
+import type { Packet, Messenger } from '../ports/messenger';
 import { lastRefusal, unread } from './call-errors';
 import type { OpenCall } from './open-call';
 import type { PeerTarget, Peers } from './peers';
@@ -16,7 +16,7 @@ export interface SendParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly peers: Peers<OpenCall>;
   /** Name of this instance. */
   readonly self: string;
@@ -41,7 +41,7 @@ type Peer = PeerTarget<OpenCall>;
 const triesPerTurnMax = 50;
 
 export function createDispatcher(parts: DispatcherParts): Dispatcher {
-  const { clock, random, notices, post, peers, prober, settle } = parts;
+  const { clock, random, notices, messenger, peers, prober, settle } = parts;
 
   function send(call: OpenCall): void {
     const targets = peers.of(moduleOf(call.entry));
@@ -88,7 +88,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   function sendTo(call: OpenCall, target: Peer): boolean {
     call.stamp = { incarnation: parts.incarnation, position: parts.nextPosition() };
     try {
-      post.send(target.instance.address, packetOf(parts, call));
+      messenger.send(target.instance.address, packetOf(parts, call));
     } catch (error) {
       if (isBusError(error, 'Unreachable', 'Overloaded')) {
         if (error.code === 'Unreachable') target.unreachable(clock.mono());
@@ -104,12 +104,12 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     call.isAnswered = false;
     target.sent(call, clock.mono());
     prober.watch(target);
-    if (notices.watched) notices.tell({ type: 'sent', kind: 'request', entry: call.entry.name, id: call.id });
+    if (notices.watched) notices.emit({ type: 'sent', kind: 'request', entry: call.entry.name, id: call.id });
     return true;
   }
-  /** Waits up to `absentMs` for an instance to appear, then settles the call with the reason why none is left. */
+  /** Waits up to `waitForInstanceMs` for an instance, then settles the call with the reason why none is left. */
   function waitForInstance(call: OpenCall): void {
-    const waitMs = Math.min(call.options.absentMs ?? 0, call.timeoutMs) + call.begunMs - clock.mono();
+    const waitMs = Math.min(call.options.waitForInstanceMs ?? 0, call.timeoutMs) + call.begunMs - clock.mono();
     if (waitMs <= 0) return settle(call, lastRefusal(call));
     const ended = (stop: () => void): void => void (call.stopWaiting = stop);
     void peers.appears(moduleOf(call.entry), waitMs, ended).then(() => send(call));
@@ -135,7 +135,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   };
 }
 
-function packetOf({ clock, post, self }: SendParts, call: OpenCall): Packet {
+function packetOf({ clock, messenger, self }: SendParts, call: OpenCall): Packet {
   const { scope, stamp } = call;
   const leftMs = call.leftMs(clock);
   const line = printEnvelope({
@@ -146,7 +146,7 @@ function packetOf({ clock, post, self }: SendParts, call: OpenCall): Packet {
     stamp,
     // Computed by the local clock as it is now, since the clock can have been set after the call began. The remaining
     // time is measured by the monotonic clock and rounded down, so the deadline is never later than promised.
-    ...(leftMs !== Infinity && { deadlineMs: Math.floor(clock.now() + leftMs) + (post.skewMs ?? 0) }),
+    ...(leftMs !== Infinity && { deadlineMs: Math.floor(clock.now() + leftMs) + (messenger.skewMs ?? 0) }),
     ...(scope && inherited(scope)),
   });
   return { line, body: call.body, withinMs: leftMs };

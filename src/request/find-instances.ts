@@ -10,14 +10,14 @@ import { badTimeout, cancelled, timedOut } from './call-errors';
 import type { AskOptions } from './open-call';
 import type { About, Peers } from './peers';
 
-export interface EverybodyParts {
+export interface FindInstancesParts {
   readonly clock: Clock;
   readonly scopes: Scopes;
   readonly peers: Pick<Peers<About>, 'of'>;
   /** Returns the timeout of calls that set none, in ms. */
   readonly timeoutMs: (entry: Request) => number;
 }
-export interface Everybody {
+export interface FoundInstances {
   readonly instances: readonly Instance[];
   /** The caller's options, with the timeout that is left after the search. */
   readonly options: AskOptions;
@@ -27,7 +27,11 @@ export interface Everybody {
  * Resolves with the instances. Rejects with Timeout or Cancelled while the registry does not answer, and with the
  * registry's own errors.
  */
-export async function findEverybody(parts: EverybodyParts, entry: Request, given: AskOptions = {}): Promise<Everybody> {
+export async function findAllInstances(
+  parts: FindInstancesParts,
+  entry: Request,
+  given: AskOptions = {},
+): Promise<FoundInstances> {
   const { clock, peers } = parts;
   const timeoutMs = given.timeoutMs ?? parts.timeoutMs(entry);
   if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
@@ -40,7 +44,7 @@ export async function findEverybody(parts: EverybodyParts, entry: Request, given
 }
 
 function beforeDeadline<T>(
-  { clock, scopes }: EverybodyParts,
+  { clock, scopes }: FindInstancesParts,
   found: Promise<T>,
   entry: Request,
   { signal, timeoutMs }: AskOptions & { readonly timeoutMs: number },

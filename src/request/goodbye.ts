@@ -1,15 +1,15 @@
 /** Notifies callers before this instance stops, so that none of their requests is still in transit. */
 import { within, type Clock } from '../base/clock';
-import { sayError } from '../base/errors';
+import { errorMessage } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { printEnvelope, type Envelope } from '../format/envelope';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import type { Caller } from './caller';
 
 export interface Leaver {
   /** Records the address of a caller that sent a request. */
-  heardFrom(address: string): void;
+  recordCaller(address: string): void;
   /** Handles a packet of an instance that is leaving, or the acknowledgement of this instance's own notice. */
   leave(envelope: Envelope, from: string): void;
   gone(address: string): void;
@@ -25,7 +25,7 @@ export interface Leaver {
 interface LeaverParts {
   readonly clock: Clock;
   readonly notices: Notices;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly caller: Caller;
   readonly self: string;
 }
@@ -43,12 +43,12 @@ export function createLeaver(parts: LeaverParts): Leaver {
   const callers = new Map<string, number>();
   const waiting = new Map<string, Deferred<void>>();
 
-  function tell(address: string, code?: string): void {
+  function report(address: string, code?: string): void {
     const line = printEnvelope({ kind: 'leave', entry, id: parts.self, from: parts.self, ...(code && { code }) });
     try {
-      parts.post.send(address, { line, body: new Uint8Array(0) });
+      parts.messenger.send(address, { line, body: new Uint8Array(0) });
     } catch (error) {
-      parts.notices.tell({ type: 'dropped', what: 'leave', reason: sayError(error) });
+      parts.notices.emit({ type: 'dropped', what: 'leave', reason: errorMessage(error) });
       settle(address);
     }
   }
@@ -62,7 +62,7 @@ export function createLeaver(parts: LeaverParts): Leaver {
     waiting.delete(address);
   }
   return {
-    heardFrom(address) {
+    recordCaller(address) {
       // Remove the caller whose entry was added first. If it sends another request, it is added again at the end.
       if (callers.size >= callersMax && !callers.has(address))
         for (const first of callers.keys()) if (callers.delete(first)) break;
@@ -71,28 +71,28 @@ export function createLeaver(parts: LeaverParts): Leaver {
     leave({ code }, from) {
       if (code === understood) return settle(from);
       parts.caller.leaving(from);
-      tell(from, understood);
+      report(from, understood);
     },
     gone: settle,
     async goodbye(callersMs, othersMs) {
-      const { clock, post } = parts;
+      const { clock, messenger } = parts;
       const startMs = clock.mono();
-      const told = new Set<string>();
-      function tellOnce(address: string): void {
-        if (told.has(address)) return;
-        told.add(address);
+      const reported = new Set<string>();
+      function reportOnce(address: string): void {
+        if (reported.has(address)) return;
+        reported.add(address);
         waiting.set(address, deferred());
-        tell(address);
+        report(address);
       }
-      async function tellAll(): Promise<void> {
-        for (const [address, heardMs] of callers) {
-          if (startMs - heardMs < callerMs) tellOnce(address);
+      async function reportAll(): Promise<void> {
+        for (const [address, requestedMs] of callers) {
+          if (startMs - requestedMs < callerMs) reportOnce(address);
           else callers.delete(address);
         }
-        for (const address of (await post.everybody?.()) ?? []) tellOnce(address);
+        for (const address of (await messenger.allAddresses?.()) ?? []) reportOnce(address);
         await answered(() => true);
       }
-      await within(clock, othersMs, tellAll());
+      await within(clock, othersMs, reportAll());
       await within(
         clock,
         callersMs - (clock.mono() - startMs),

@@ -5,13 +5,13 @@ import { deferred, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Request } from '../contract/types';
 import type { Run } from '../delivery/deliver';
-import type { Pace, PaceLimits } from '../delivery/limiter';
+import type { Limiter, LimiterLimits } from '../delivery/limiter';
 
 /** One request entry as this instance serves it. */
 export interface ServedRequest {
   readonly entry: Request;
   readonly run: Run;
-  readonly pace: Pace;
+  readonly limiter: Limiter;
 }
 /** Fields of a request that its queue needs while the request waits. */
 export interface Waiting {
@@ -76,8 +76,8 @@ export class Line<T extends Waiting> {
 
   /** Starts the request, or queues it. The caller has already checked `hasRoom`. */
   take(request: T): void {
-    const { pace } = this.served;
-    if (pace.mayStart(this.parts.clock.now())) return this.#start(request);
+    const { limiter } = this.served;
+    if (limiter.mayStart(this.parts.clock.now())) return this.#start(request);
     request.place = this.waiting.push(request, request.bytes);
     this.#wakeWhenPaced();
   }
@@ -87,9 +87,9 @@ export class Line<T extends Waiting> {
   }
   /** Handles the return of a handler, and starts the next requests. */
   ended(): void {
-    const { pace } = this.served;
-    pace.ended();
-    if (pace.running === 0) this.#idle?.resolve();
+    const { limiter } = this.served;
+    limiter.ended();
+    if (limiter.running === 0) this.#idle?.resolve();
     this.next();
   }
   /** Starts the requests that the limits allow now. */
@@ -98,7 +98,7 @@ export class Line<T extends Waiting> {
     this.#isStarting = true;
     for (let one = this.waiting.first; one; one = this.waiting.first) {
       if (this.#isLate(one)) this.#expire(one);
-      else if (this.served.pace.mayStart(this.parts.clock.now())) this.#start(one);
+      else if (this.served.limiter.mayStart(this.parts.clock.now())) this.#start(one);
       else {
         this.#wakeWhenPaced();
         break;
@@ -106,8 +106,8 @@ export class Line<T extends Waiting> {
     }
     this.#isStarting = false;
   }
-  setLimits(changed: PaceLimits): void {
-    this.served.pace.change(changed);
+  setLimits(changed: LimiterLimits): void {
+    this.served.limiter.change(changed);
     this.#timer?.cancel(); // it was set for the previous rate
     this.#timer = undefined;
     this.next();
@@ -123,14 +123,14 @@ export class Line<T extends Waiting> {
   }
   /** Resolves when no handler runs. */
   idle(): Promise<void> {
-    if (this.served.pace.running === 0) return Promise.resolve();
+    if (this.served.limiter.running === 0) return Promise.resolve();
     this.#idle ??= deferred<void>();
     return this.#idle.promise;
   }
 
   #start(request: T): void {
     this.leave(request);
-    this.served.pace.started(this.parts.clock.now());
+    this.served.limiter.started(this.parts.clock.now());
     this.parts.start(request);
   }
   #expire(request: T): void {
@@ -145,7 +145,7 @@ export class Line<T extends Waiting> {
    * returns.
    */
   #wakeWhenPaced(): void {
-    const delayMs = this.served.pace.delayMs(this.parts.clock.now());
+    const delayMs = this.served.limiter.delayMs(this.parts.clock.now());
     if (delayMs === 0 || this.#timer) return;
     this.#timer = this.parts.clock.after(delayMs, () => {
       this.#timer = undefined;

@@ -11,7 +11,7 @@ export interface AskOptions {
   readonly signal?: AbortSignal;
   readonly key?: string;
   readonly to?: string;
-  readonly absentMs?: number;
+  readonly waitForInstanceMs?: number;
 }
 
 /** Last known state of a request at its responder. */

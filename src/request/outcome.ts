@@ -3,7 +3,7 @@ import {
   BusError,
   Failure,
   isBusError,
-  sayError,
+  errorMessage,
   type AnyBusError,
   type BusCode,
   type BusDetails,
@@ -77,7 +77,7 @@ function byHandler({ self }: ReplyParts, { code, message, details }: AnyBusError
 function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): BusError<'HandlerFailed'> {
   const isUndeclared = error instanceof Failure && error.entry === entry.name;
   const handlerError = short(
-    isUndeclared ? `failure '${error.code}' is not declared in the contract` : sayError(error),
+    isUndeclared ? `failure '${error.code}' is not declared in the contract` : errorMessage(error),
   );
   const message = `${entry.name}: its handler at ${self} failed: ${handlerError}`;
   const details = { handlerError, ...(!isUndeclared && behind(error)), instance: self };
@@ -124,5 +124,7 @@ function canBeSent(value: unknown): boolean {
 }
 /** Converts a detail that cannot be encoded into a text. Elements of a list are converted one by one. */
 function inWords(value: unknown): unknown {
-  return Array.isArray(value) ? value.map((one) => ({ message: short(sayError(one)) })) : short(sayError(value));
+  return Array.isArray(value)
+    ? value.map((one) => ({ message: short(errorMessage(one)) }))
+    : short(errorMessage(value));
 }

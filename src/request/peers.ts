@@ -39,7 +39,7 @@ export class PeerTarget<Open extends About> implements Target {
     if (this.load === 0) this.silentSinceMs = undefined;
   }
   /** Records a reply of any kind. */
-  heard(monoMs: number): void {
+  responded(monoMs: number): void {
     this.#givenUp = 0;
     this.silentSinceMs = this.open.size > 0 ? monoMs : undefined;
   }
@@ -88,8 +88,8 @@ export function openPeers<Open extends About>(registry: Registry, clock: Clock, 
       const target = byAddress.get(instance.address) ?? new PeerTarget<Open>(instance);
       if (!before.delete(target)) {
         target.leaving = false; // it was wrongly assumed to have left
-        target.heard(clock.mono());
-        notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
+        target.responded(clock.mono());
+        notices.emit({ type: 'instance', instance: instance.name, change: 'up' });
       }
       target.instance = instance;
       byAddress.set(instance.address, target);
@@ -105,7 +105,7 @@ export function openPeers<Open extends About>(registry: Registry, clock: Clock, 
    */
   function forget(target: PeerTarget<Open>): void {
     if (isListed(target)) return; // it serves another module that this instance calls
-    notices.tell({ type: 'instance', instance: target.instance.name, change: 'gone' });
+    notices.emit({ type: 'instance', instance: target.instance.name, change: 'gone' });
     target.leaving = true;
     release(target);
   }

@@ -1,12 +1,12 @@
 /** Probes requests without a reply: detects lost requests, and instances that no longer respond. */
 import { every, type Clock, type Timer } from '../base/clock';
-import type { Post } from '../ports/messenger';
+import type { Messenger } from '../ports/messenger';
 import type { OpenCall } from './open-call';
 import type { About, PeerTarget } from './peers';
 
 interface ProberParts {
   readonly clock: Clock;
-  readonly post: Pick<Post, 'trouble'>;
+  readonly messenger: Pick<Messenger, 'whyDelayed'>;
   /** All requests without a reply. */
   readonly open: ReadonlyMap<string, OpenCall>;
   /** Sends a probe for this request. Returns false when the instance can no longer be reached. */
@@ -29,7 +29,7 @@ const probeIntervalMs = 1_000;
  */
 const probesPerTurnMax = 250;
 
-export function createProber({ clock, post, open, send }: ProberParts): Prober {
+export function createProber({ clock, messenger, open, send }: ProberParts): Prober {
   /** Instances that can owe a sign of life. */
   const watched = new Set<PeerTarget<OpenCall>>();
   let calls = open.values();
@@ -85,7 +85,7 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
   function probe(target: PeerTarget<OpenCall>, about: About, monoMs: number): boolean {
     target.probedMs = monoMs;
     // While the transport reports a failure, a probe would only queue behind the packets that already wait.
-    return post.trouble?.(target.instance.address) !== undefined || send(target, about);
+    return messenger.whyDelayed?.(target.instance.address) !== undefined || send(target, about);
   }
 
   return {

@@ -1,5 +1,5 @@
 /** Encodes the reason with which a caller cancels its request, so that the handler's signal gets it. */
-import { isBusError, sayError, behind, errorOf, isBehind, isError, type CauseFacts } from '../base/errors';
+import { isBusError, errorMessage, behind, errorOf, isBehind, isError, type CauseFacts } from '../base/errors';
 import { decodeBody, encodeBody } from '../format/codec';
 
 const bytesMax = 16 * 1024;
@@ -27,7 +27,7 @@ function factsOf(error: Error): CauseFacts & { readonly name: string } {
   return { name: String(error.name).slice(0, 100).toWellFormed(), message: textOf(error), ...behind(error) };
 }
 function textOf(reason: unknown): string {
-  const text = isError(reason) ? String(reason.message) : sayError(reason);
+  const text = isError(reason) ? String(reason.message) : errorMessage(reason);
   return text.slice(0, charsMax).toWellFormed();
 }
 

@@ -24,7 +24,7 @@ export function logTo(bus: Watchable, logger: Logger): () => void {
   return bus.watch((notice) => {
     if (notice.type === 'setting') child.level = levelBy(notice, own) ?? child.level;
     const level = levelOf(notice);
-    if (child.isLevelEnabled(level)) child[level](fieldsOf(notice), say(notice));
+    if (child.isLevelEnabled(level)) child[level](fieldsOf(notice), describe(notice));
   });
 }
 
@@ -64,60 +64,66 @@ function levelOf(notice: Notice): LogLevel {
 }
 
 /** Returns one sentence about a notice. The values in it are in the fields too. */
-function say(notice: Notice): string {
+function describe(notice: Notice): string {
   switch (notice.type) {
     case 'sent':
     case 'received':
       return `${notice.entry} ${notice.type}`;
     case 'handled':
-      return `${notice.entry} ${sayOutcome(notice)}`;
+      return `${notice.entry} ${describeOutcome(notice)}`;
     case 'answered':
       return `${notice.entry} answered ${notice.outcome} after ${Math.round(notice.tookMs)} ms`;
     case 'retried':
-      return `${notice.entry} ${sayRetry(notice)}`;
+      return `${notice.entry} ${describeRetry(notice)}`;
     case 'parked':
-      return `${notice.entry} parked after ${sayAttempts(notice.attempts)}: ${notice.reason}`;
+      return `${notice.entry} parked after ${describeAttempts(notice.attempts)}: ${notice.reason}`;
     case 'dropped':
       return `${notice.what} dropped: ${notice.reason}`;
     case 'partition':
-      return sayPartition(notice);
+      return describePartition(notice);
     case 'stuck':
       return `partition ${notice.partition} of ${notice.queue} is stuck: ${notice.reason}`;
     case 'instance':
       return `${notice.instance} is ${notice.change}`;
     case 'setting':
-      return `setting ${notice.key} ${notice.change}${saySetting(notice)}`;
+      return `setting ${notice.key} ${notice.change}${describeSetting(notice)}`;
     case 'state':
-      return sayState(notice);
+      return describeState(notice);
     case 'log':
       return notice.message;
   }
 }
 
-function sayPartition({ partition, queue, change, reason, also = [] }: Extract<Notice, { type: 'partition' }>): string {
+function describePartition({
+  partition,
+  queue,
+  change,
+  reason,
+  also = [],
+}: Extract<Notice, { type: 'partition' }>): string {
   const others = also.length === 0 ? '' : ` and ${also.length} more`;
-  return `partition ${partition} of ${queue}${others} ${change}${sayReason(reason)}`;
+  return `partition ${partition} of ${queue}${others} ${change}${describeReason(reason)}`;
 }
-function sayState({ part, ok, reason, also = [] }: Extract<Notice, { type: 'state' }>): string {
+function describeState({ part, ok, reason, also = [] }: Extract<Notice, { type: 'state' }>): string {
   if (also.length === 0) return `${part} ${ok ? 'works' : 'does not work'}: ${reason}`;
   return `${part} and ${also.length} more ${ok ? 'work' : 'do not work'}: ${reason}`;
 }
-function sayReason(reason: string | undefined): string {
+function describeReason(reason: string | undefined): string {
   return reason === undefined ? '' : `: ${reason}`;
 }
-function sayOutcome({ outcome, tookMs, error }: Extract<Notice, { type: 'handled' }>): string {
+function describeOutcome({ outcome, tookMs, error }: Extract<Notice, { type: 'handled' }>): string {
   return `${outcome} after ${Math.round(tookMs)} ms${error === undefined ? '' : `: ${error}`}`;
 }
 
-function sayRetry({ attempt, delayMs, error }: Extract<Notice, { type: 'retried' }>): string {
+function describeRetry({ attempt, delayMs, error }: Extract<Notice, { type: 'retried' }>): string {
   return `failed in attempt ${attempt}, retried in ${Math.round(delayMs)} ms: ${error}`;
 }
 
-function sayAttempts(attempts: number): string {
+function describeAttempts(attempts: number): string {
   return attempts === 1 ? '1 attempt' : `${attempts} attempts`;
 }
 
-function saySetting({ value, reason }: Extract<Notice, { type: 'setting' }>): string {
+function describeSetting({ value, reason }: Extract<Notice, { type: 'setting' }>): string {
   if (reason !== undefined) return `: ${reason}`;
   return value === undefined ? '' : `: ${value}`;
 }

@@ -4,5 +4,5 @@ import type { Notice } from '../base/notices';
 /** A source of notices, such as a bus. */
 export interface Watchable {
   /** Calls `hear` with each notice. Returns a function that ends that. */
-  watch(hear: (notice: Notice) => void): () => void;
+  watch(listener: (notice: Notice) => void): () => void;
 }

@@ -7,7 +7,7 @@ import { defaults, liveConfig } from '../config';
 import { entriesOf, moduleOf } from '../contract/contract';
 import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
 import { memoryWorld, seededRandom, virtualClock, type VirtualClock } from '../memory';
-import { recordLog, recordPost, type Tape } from './record';
+import { recordLog, recordMessenger, type Tape } from './record';
 import { mustBeSetting, type Settable } from './settable';
 import type { SetOptions } from './types';
 
@@ -48,14 +48,14 @@ export function openNetwork(): Network {
     if (typeof of !== 'string') for (const entry of entriesOf(of).values()) declared.set(entry.name, entry);
     const calls: Member['calls'] & BusParts['calls'] = new Set();
     const instance = `${module}#${members.length + 1}`;
-    const { log, post, registry, settings } = world.process(instance);
+    const { log, messenger, registry, settings } = world.process(instance);
     const notices = openNotices();
     const built = buildBus({
       clock,
       random,
       notices,
       log: recordLog(log, tape),
-      post: recordPost(post, tape),
+      messenger: recordMessenger(messenger, tape),
       registry,
       settings,
       live: liveConfig(defaults, notices, clock),
@@ -70,7 +70,7 @@ export function openNetwork(): Network {
       calls,
       timings,
       async closePorts() {
-        await allEnded('closing the ports', [registry.close(), post.close(), log.close(), settings.close()]);
+        await allEnded('closing the ports', [registry.close(), messenger.close(), log.close(), settings.close()]);
       },
     });
     members.push({ ...built, calls });

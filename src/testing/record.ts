@@ -4,7 +4,7 @@ import { decodeBody } from '../format/codec';
 import { parseEnvelope } from '../format/envelope';
 import { parseTopic } from '../format/names';
 import type { Append, Log } from '../ports/log';
-import type { Packet, Post } from '../ports/messenger';
+import type { Packet, Messenger } from '../ports/messenger';
 import type { Recorded, RecordedParked } from './types';
 
 export interface Tape {
@@ -26,26 +26,26 @@ export function recordLog(log: Log, tape: Tape): Log {
   };
 }
 
-export function recordPost(post: Post, tape: Tape): Post {
+export function recordMessenger(messenger: Messenger, tape: Tape): Messenger {
   const noteRequest = ({ line, body }: Packet): void => noteSent(tape, line, body);
   return {
-    ...post,
+    ...messenger,
     send(to, packet) {
       noteRequest(packet);
-      post.send(to, packet);
+      messenger.send(to, packet);
     },
     broadcast(module, packet) {
       noteRequest(packet);
-      return post.broadcast(module, packet);
+      return messenger.broadcast(module, packet);
     },
   };
 }
 
-const told = new Set(['request', 'broadcast', 'work', 'event']);
+const reported = new Set(['request', 'broadcast', 'work', 'event']);
 
 function noteSent({ sent }: Tape, line: string, value: Uint8Array | null): void {
   const envelope = parseEnvelope(line);
-  if ('bad' in envelope || !told.has(envelope.kind)) return;
+  if ('bad' in envelope || !reported.has(envelope.kind)) return;
   const { entry, id, from, baggage = {} } = envelope;
   sent.push({ entry, id, from, baggage, body: bodyOf(value) });
 }

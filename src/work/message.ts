@@ -63,7 +63,7 @@ export class Message implements Item {
   /** Number of attempts that ended, including committed attempts of earlier owners. */
   attempts = 0;
   /** True when the last attempt did not end, so that the message is suspected of having ended its process. */
-  cutOff = false;
+  interrupted = false;
   /** True while the log is recording that the handler runs. */
   announced = false;
   /** Details of failed attempts, only of those in this instance. */

@@ -4,7 +4,7 @@ import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { sizeText, spanText } from '../format/amounts';
 import { parseGroup, queueOf } from '../format/names';
-import type { GroupPlace, Log, Stored } from '../ports/log';
+import type { CommittedProgress, Log, Stored } from '../ports/log';
 import { envelopeOf } from './message';
 
 /**
@@ -142,7 +142,7 @@ export class RetentionWatch {
     const name = parseGroup(group);
     if (name?.kind !== 'listen') return undefined;
     const thanMs = clock.now() - reportedFromMs(log, keepMs);
-    const places = await log.places(group, topic);
+    const places = await log.committedOffsets(group, topic);
     const times = await Promise.all(places.map((place) => this.#oldestOf(group, topic, name.entry, place, thanMs)));
     const oldestMs = Math.min(...times);
     if (oldestMs === Infinity) return undefined;
@@ -153,7 +153,13 @@ export class RetentionWatch {
   /**
    * Returns the log time of the oldest unsettled event of the entry. Returns Infinity when it is not before `thanMs`.
    */
-  async #oldestOf(group: string, topic: string, entry: string, place: GroupPlace, thanMs: number): Promise<number> {
+  async #oldestOf(
+    group: string,
+    topic: string,
+    entry: string,
+    place: CommittedProgress,
+    thanMs: number,
+  ): Promise<number> {
     const { partition } = place;
     const id = `${group}/${partition}`;
     let passed = this.#passed.get(id);
@@ -193,10 +199,10 @@ export class RetentionWatch {
     this.#reported.set(topic.name, names);
     const what = describeWaiting(log, topic, first.module, first.queue);
     const reason = `events have waited for ${names} for up to ${spanText(first.waitedMs)}: ${what}`;
-    notices.tell({ type: 'state', part, ok: false, ready: true, reason });
+    notices.emit({ type: 'state', part, ok: false, ready: true, reason });
   }
   #inTime(topic: string, reason: string): void {
     if (!this.#reported.delete(topic)) return;
-    this.parts.notices.tell({ type: 'state', part: `events of ${topic}`, ok: true, reason });
+    this.parts.notices.emit({ type: 'state', part: `events of ${topic}`, ok: true, reason });
   }
 }

@@ -2,7 +2,7 @@
  * Sends work and events: checks, encodes and stamps messages, and appends those of one turn of the event loop together.
  */
 import { Capacity } from '../base/bounded';
-import { BusError, divideRemedy, isBusError, ofList, sayError } from '../base/errors';
+import { BusError, divideRemedy, isBusError, ofList, errorMessage } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { check } from '../contract/check';
@@ -13,7 +13,7 @@ import { encodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import { idMaker } from '../format/id';
 import { partitionOf } from '../format/partition';
-import { type Append, PartlyError, type Topic } from '../ports/log';
+import { type Append, PartialAppendError, type Topic } from '../ports/log';
 import { eventTopic, workTopic } from './topics';
 import type { Sender, SenderParts, Submitted } from './types';
 
@@ -35,19 +35,19 @@ export type How = 'one' | 'list';
 /** Messages of a call, and the bytes of their bodies. The bytes are known before all checks have ended. */
 interface Packed {
   readonly bytes: number;
-  readonly ready: readonly Ready[] | Promise<readonly Ready[]>;
+  readonly ready: readonly EncodedMessage[] | Promise<readonly EncodedMessage[]>;
 }
 
 /** Messages of one call, complete except for their stamps. */
-interface Parcel {
+interface PendingSend {
   readonly how: How;
-  readonly messages: readonly Ready[];
+  readonly messages: readonly EncodedMessage[];
   readonly bytes: number;
   readonly answers: readonly Submitted[];
   resolve(answers: readonly Submitted[]): void;
   reject(error: unknown): void;
 }
-interface Ready {
+interface EncodedMessage {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array;
   readonly id: string;
@@ -81,7 +81,7 @@ export function openSender(parts: SenderParts): Sender {
     return made;
   }
 
-  function pack(entry: AnyEntry, id: string, checked: unknown, body: () => Uint8Array): Ready {
+  function pack(entry: AnyEntry, id: string, checked: unknown, body: () => Uint8Array): EncodedMessage {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
     const scope = currentScope(parts.scopes);
@@ -123,7 +123,7 @@ export function openSender(parts: SenderParts): Sender {
     try {
       for (; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
       if (checked.some((one) => one instanceof Promise)) return packLater();
-      const ready: Ready[] = [];
+      const ready: EncodedMessage[] = [];
       for (n = 0; n < inputs.length; n++) ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(inputs[n])));
       return { bytes, ready };
     } catch (error) {
@@ -134,7 +134,7 @@ export function openSender(parts: SenderParts): Sender {
     function packLater(): Packed {
       const bodies: Uint8Array[] = [];
       for (n = 0; n < inputs.length; n++) bodies.push(encode(inputs[n]));
-      const ready = bodies.map(async (body, at): Promise<Ready> => {
+      const ready = bodies.map(async (body, at): Promise<EncodedMessage> => {
         try {
           return pack(entry, ids[at] ?? '', await checked[at], () => body);
         } catch (error) {
@@ -158,7 +158,7 @@ export function openSender(parts: SenderParts): Sender {
     line.mustHaveRoom(inputs.length);
     const answers = await line.send(inputs.length, how, packAll(entry, inputs, how));
     if (parts.notices.watched) {
-      for (const { id } of answers) parts.notices.tell({ type: 'sent', kind: entry.kind, entry: entry.name, id });
+      for (const { id } of answers) parts.notices.emit({ type: 'sent', kind: entry.kind, entry: entry.name, id });
     }
     return answers;
   }
@@ -188,7 +188,7 @@ function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {
         ? 'returned a string with half of a surrogate pair, which UTF-8 cannot hold'
         : `returned ${key === null ? 'null' : typeof key}, not a string`;
   } catch (error) {
-    fault = `threw: ${sayError(error)}`;
+    fault = `threw: ${errorMessage(error)}`;
   }
   const message = `key of ${entry.name} ${fault}`;
   throw new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
@@ -216,9 +216,9 @@ function notSent(error: unknown): unknown {
 }
 
 /** Adds the index and id of the first failed message to the error of a list. */
-function named({ how, messages }: Parcel, error: BusError | undefined): BusError | Error | undefined {
+function named({ how, messages }: PendingSend, error: BusError | undefined): BusError | Error | undefined {
   if (how === 'one' || !error) return error;
-  const [index = 0] = error instanceof PartlyError ? error.failed.keys() : [];
+  const [index = 0] = error instanceof PartialAppendError ? error.failed.keys() : [];
   return ofList(error, index, messages.length, messages[index]?.id ?? '');
 }
 
@@ -229,7 +229,7 @@ function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
 
 /** Queue of the messages for one topic, in the order of the calls. */
 class Line {
-  #parcels: Parcel[] = [];
+  #parcels: PendingSend[] = [];
   /** Messages that wait for their own check, for an earlier one, or for the log. */
   readonly #capacity: Capacity;
   /** Set while a parcel waits for its check, because later parcels must not overtake it. */
@@ -291,7 +291,7 @@ class Line {
     await this.#capacity.below(0);
   }
 
-  #put(how: How, messages: readonly Ready[], bytes: number): Promise<readonly Submitted[]> {
+  #put(how: How, messages: readonly EncodedMessage[], bytes: number): Promise<readonly Submitted[]> {
     const { reached } = this.parts;
     return new Promise((resolve, reject) => {
       const answers = messages.map(({ id }) => ({ id, reached }));
@@ -335,8 +335,8 @@ class Line {
     void this.#append(parcels.slice(from));
   }
 
-  async #append(parcels: readonly Parcel[]): Promise<void> {
-    const sent: Parcel[] = [];
+  async #append(parcels: readonly PendingSend[]): Promise<void> {
+    const sent: PendingSend[] = [];
     const records: Append[] = [];
     for (const parcel of parcels) {
       try {
@@ -356,17 +356,17 @@ class Line {
   }
 
   /** Settles the parcels of a failed append. With PartlyError, only parcels with failed records reject. */
-  #failed(sent: readonly Parcel[], error: unknown): void {
+  #failed(sent: readonly PendingSend[], error: unknown): void {
     let from = 0;
     for (const parcel of sent) {
       const count = parcel.messages.length;
-      const mine = error instanceof PartlyError ? named(parcel, error.of(from, count)) : error;
+      const mine = error instanceof PartialAppendError ? named(parcel, error.of(from, count)) : error;
       this.#end(parcel, () => (mine === undefined ? parcel.resolve(parcel.answers) : parcel.reject(mine)));
       from += count;
     }
   }
 
-  #recordOf({ how, messages }: Parcel, message: Ready, n: number): Append {
+  #recordOf({ how, messages }: PendingSend, message: EncodedMessage, n: number): Append {
     try {
       return this.#record(message);
     } catch (error) {
@@ -374,7 +374,7 @@ class Line {
     }
   }
 
-  #record({ key, value, id, envelope, traceparent }: Ready): Append {
+  #record({ key, value, id, envelope, traceparent }: EncodedMessage): Append {
     envelope.stamp = this.stamp();
     const bus = printEnvelope(envelope);
     return {
@@ -385,8 +385,8 @@ class Line {
     };
   }
 
-  #end(parcel: Parcel, tell: () => void): void {
-    tell();
+  #end(parcel: PendingSend, report: () => void): void {
+    report();
     this.#capacity.remove(parcel.bytes, parcel.messages.length);
   }
 }

@@ -13,7 +13,7 @@ import type { MakeUnkept } from './progress/unkept';
 import type { MakeWatermark } from './progress/watermark';
 
 /** Dependencies of a consumed queue. The functions named `make…` exist so that the simulator can plant bugs. */
-export interface TakeParts extends DeliverParts {
+export interface ConsumerParts extends DeliverParts {
   readonly log: Log;
   readonly random: Random;
   readonly self: Peer;
@@ -35,7 +35,7 @@ export interface RetryOptions {
   readonly attempts?: number;
   readonly retry?: RetryKind;
   readonly backoffMs?: number;
-  readonly longestMs?: number;
+  readonly handoverMs?: number;
 }
 /** Handler of an entry. `options` defaults to the options of the entry's declaration; a listener sets its own. */
 export interface Handling {
@@ -117,7 +117,7 @@ export interface Unserved {
  * A queue that this instance consumes. `close` releases its partitions: running handlers end, and settled messages are
  * committed.
  */
-export interface TakenQueue extends Closable {
+export interface QueueConsumer extends Closable {
   stats(): QueueStats;
   /** True when a handler runs, or is about to start without any further event. */
   readonly busy: boolean;
@@ -125,9 +125,9 @@ export interface TakenQueue extends Closable {
    * Rereads the queue's `limits` and `retry`. They apply to the next message that starts, and to the next attempt that
    * fails.
    */
-  review(): void;
+  applyLimits(): void;
   /** Stops waiting for running handlers while closing. Their signals abort, and their messages are redelivered. */
-  hurry(): void;
+  abortRunning(): void;
 }
 
 /** Dependencies of a sender of durable messages. */

@@ -1,6 +1,6 @@
 /** Opens the registry and the settings of one bus on ZooKeeper. */
 import type { Clock, Random } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError, errorMessage } from '../base/errors';
 import { closable, teardown, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Registry } from '../ports/registry';
@@ -99,7 +99,7 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
     ]),
   );
   const { waiting } = options;
-  const overdue = waiting && clock.after(overdueMs, () => !session.connection && waiting(sayAway(session)));
+  const overdue = waiting && clock.after(overdueMs, () => !session.connection && waiting(describeAway(session)));
   try {
     const cached = await begin({ session, paths, rights, cache, notices, openMs });
     if (cached) settings.assume(cached.settings);
@@ -153,13 +153,13 @@ async function begin({ session, paths, rights, cache, notices, openMs }: Beginni
       if (!stoodStill) throw error;
       return reach(limitMs);
     });
-    if (isOpen) tellOpen(paths.base, notices);
+    if (isOpen) reportOpen(paths.base, notices);
     return undefined;
   } catch (error) {
     if (!isBusError(error, 'Unreachable')) throw error;
     const cached = lastSeen(session, cache, error);
-    const reason = `${sayAway(session)}; using the settings of ${sayAge(cached.ageMs)} ago`;
-    notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: `${reason} (${cache?.file ?? ''})` });
+    const reason = `${describeAway(session)}; using the settings of ${describeAge(cached.ageMs)} ago`;
+    notices.emit({ type: 'state', part: 'zookeeper', ok: false, reason: `${reason} (${cache?.file ?? ''})` });
     return cached;
   }
 }
@@ -178,21 +178,21 @@ function lastSeen(session: Session, cache: SettingsCache | undefined, error: Bus
     if (cached) return cached;
     if (cache) why = `${cache.file} has no settings of an earlier run`;
   } catch (fault) {
-    why = sayError(fault);
+    why = errorMessage(fault);
   }
-  const message = `${sayAway(session)}, and ${why}. Start ZooKeeper, or correct its address`;
+  const message = `${describeAway(session)}, and ${why}. Start ZooKeeper, or correct its address`;
   throw unreachable(message, error.details.waitedMs, session.reason, 'not-sent');
 }
-function sayAway({ where, reason }: Session): string {
+function describeAway({ where, reason }: Session): string {
   return `ZooKeeper at ${where} does not answer (${reason})`;
 }
-function tellOpen(path: string, notices: Notices): void {
+function reportOpen(path: string, notices: Notices): void {
   const message = `every client can change ${path}, because it was created without a user. Restrict it (setAcl)`;
-  notices.tell({ type: 'log', level: 'warn', message, fields: {} });
+  notices.emit({ type: 'log', level: 'warn', message, fields: {} });
 }
 
 /** Returns an age in words: '5 s', '3 min', '7 h', '12 days'. */
-export function sayAge(ms: number): string {
+export function describeAge(ms: number): string {
   const units = [
     ['days', 86_400_000],
     ['h', 3_600_000],

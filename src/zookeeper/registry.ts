@@ -3,7 +3,7 @@
  * serves.
  */
 import { sleep, within } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError, errorMessage } from '../base/errors';
 import { closable, deferred, type Closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
 import { announcementOf, instanceOfText, textOfInstance } from './registry/announcement';
@@ -84,7 +84,7 @@ class SessionRegistry implements Registry {
   private async takeBack(): Promise<void> {
     this.mine = undefined;
     if (!this.parts.session.connection) return;
-    await this.placeSoon('withdrawing').catch((error: unknown) => this.log(sayError(error)));
+    await this.placeSoon('withdrawing').catch((error: unknown) => this.log(errorMessage(error)));
   }
 
   async watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
@@ -184,7 +184,7 @@ class SessionRegistry implements Registry {
     try {
       if (session.connection?.alive) await this.place(session.connection);
     } catch (error) {
-      if (!(error instanceof LostError)) session.restoreSoon(sayError(error));
+      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
     }
   }
   private placeSoon(what: string): Promise<void> {
@@ -210,7 +210,7 @@ class SessionRegistry implements Registry {
       try {
         if (changes.length > 0) await this.change(connection, [...wanted.keys()], changes);
         for (const path of this.placed.keys()) if (!wanted.has(path)) this.placed.delete(path);
-        if (changes.length > 0 && this.isSettled(mine, connection)) this.tellRepaired(changes);
+        if (changes.length > 0 && this.isSettled(mine, connection)) this.reportRepaired(changes);
         this.settled = { mine, session: connection.session };
         return;
       } catch (error) {
@@ -227,7 +227,7 @@ class SessionRegistry implements Registry {
   private isSettled(mine: Instance | undefined, { session }: Connection): boolean {
     return mine !== undefined && this.settled?.mine === mine && this.settled.session === session;
   }
-  private tellRepaired(changes: readonly Change[]): void {
+  private reportRepaired(changes: readonly Change[]): void {
     const nowMs = this.parts.clock.mono();
     if (nowMs - this.repairedMs < repairsReportMs) return;
     this.repairedMs = nowMs;
@@ -315,7 +315,7 @@ class SessionRegistry implements Registry {
   }
 
   private log(message: string): void {
-    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
+    this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: {} });
   }
 }
 

@@ -3,7 +3,7 @@
  * effect.
  */
 import { every, type Clock, type Random, type Timer } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError, errorMessage } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
@@ -176,7 +176,7 @@ class NodeSettings implements SessionSettings {
     try {
       if (session.connection?.alive) await this.read(session.connection, 'new');
     } catch (error) {
-      if (!(error instanceof LostError)) session.restoreSoon(sayError(error));
+      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
     }
   }
   /** Runs reads one after the other, so that an older one cannot overwrite a newer one. */
@@ -204,8 +204,8 @@ class NodeSettings implements SessionSettings {
     try {
       see([...(this.known ?? [])]);
     } catch (error) {
-      const reason = `a listener threw: ${sayError(error)}`;
-      this.parts.notices.tell({ type: 'setting', key: '*', change: 'refused', reason });
+      const reason = `a listener threw: ${errorMessage(error)}`;
+      this.parts.notices.emit({ type: 'setting', key: '*', change: 'refused', reason });
     }
   }
 }

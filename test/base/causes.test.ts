@@ -1,20 +1,20 @@
 /** Causes of errors are kept as plain data, printed, and restored as errors, within bounds. */
 import { runInNewContext } from 'node:vm';
-import { sayError, behind, causeLines, errorOf, isBehind } from '../../src/base/errors';
+import { errorMessage, behind, causeLines, errorOf, isBehind } from '../../src/base/errors';
 
 const refused = (port: number): Error =>
   Object.assign(new Error(`connect ECONNREFUSED 127.0.0.1:${port}`), { code: 'ECONNREFUSED' });
 const fetchFailed = (): Error => new TypeError('fetch failed', { cause: refused(9) });
 
 test('the line of an error names each cause once', () => {
-  expect(sayError(fetchFailed())).toBe('fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
-  const wrapped = new Error(`saving failed: ${sayError(fetchFailed())}`, { cause: fetchFailed() });
-  expect(sayError(wrapped)).toBe('saving failed: fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
+  expect(errorMessage(fetchFailed())).toBe('fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
+  const wrapped = new Error(`saving failed: ${errorMessage(fetchFailed())}`, { cause: fetchFailed() });
+  expect(errorMessage(wrapped)).toBe('saving failed: fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
 });
 
 test('an AggregateError without a message names its errors', () => {
   const both = Object.assign(new AggregateError([refused(8), refused(9)], ''), { code: 'ECONNREFUSED' });
-  expect(sayError(new TypeError('fetch failed', { cause: both }))).toBe(
+  expect(errorMessage(new TypeError('fetch failed', { cause: both }))).toBe(
     'fetch failed; cause: AggregateError (ECONNREFUSED); cause: connect ECONNREFUSED 127.0.0.1:8; ' +
       'cause: connect ECONNREFUSED 127.0.0.1:9',
   );
@@ -27,14 +27,14 @@ test('a code is named when the message does not contain it', () => {
 
 test('causes of another realm and causes that are not errors are kept', () => {
   const foreign: unknown = runInNewContext("new Error('fetch failed', { cause: new Error('refused') })");
-  expect(sayError(foreign)).toBe('fetch failed; cause: refused');
+  expect(errorMessage(foreign)).toBe('fetch failed; cause: refused');
   expect(behind(new Error('x', { cause: 'out of paper' }))).toEqual({ cause: { message: 'out of paper' } });
 });
 
 test('circular, deep, numerous and long causes are bounded', () => {
   const circle = new Error('round');
   circle.cause = new Error('and round', { cause: circle });
-  expect(sayError(circle)).toBe('round; cause: and round');
+  expect(errorMessage(circle)).toBe('round; cause: and round');
   let chain = new Error('deepest');
   for (let depth = 0; depth < 1_000; depth++) chain = new Error(`level ${depth}`, { cause: chain });
   expect(causeLines(behind(chain))).toHaveLength(16);
@@ -43,7 +43,7 @@ test('circular, deep, numerous and long causes are bounded', () => {
     [0, 1, 2, 3, 4].map((n) => `error ${n}`).concat('95 more'),
   );
   const long = new Error('x', { cause: new Error('y'.repeat(1_000_000)) });
-  expect(sayError(long).length).toBeLessThan(600);
+  expect(errorMessage(long).length).toBeLessThan(600);
 });
 
 test('hostile causes of an error do not make its formatting throw', () => {
@@ -52,7 +52,7 @@ test('hostile causes of an error do not make its formatting throw', () => {
       throw new Error('not that');
     },
   });
-  expect(sayError(hostile)).toBe('x');
+  expect(errorMessage(hostile)).toBe('x');
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
   expect(behind(new Error('x', { cause: proxy }))).toEqual({

@@ -8,7 +8,7 @@ import {
   ofList,
   outlookOf,
   readable,
-  sayError,
+  errorMessage,
   type BusCode,
 } from '../../src/base/errors';
 
@@ -34,13 +34,13 @@ test.each<[string, unknown, string]>([
   ['a revoked Proxy', revoked, 'thrown: a value that cannot be shown as text'],
   ['an error that throws when read', unreadable, 'thrown: a value that cannot be shown as text'],
 ])('%s becomes a line of text', (_what, thrown, line) => {
-  expect(sayError(thrown)).toBe(line);
+  expect(errorMessage(thrown)).toBe(line);
 });
 
 test('readable keeps readable values and replaces unreadable ones by an error', () => {
   for (const good of [new TypeError('full'), 'full', undefined, { code: 7 }]) expect(readable(good)).toBe(good);
   for (const bad of [revoked, unreadable, Object.assign(new Error('x'), { message: 42 })]) {
-    expect(readable(bad)).toEqual(new Error(sayError(bad)));
+    expect(readable(bad)).toEqual(new Error(errorMessage(bad)));
   }
 });
 

@@ -5,13 +5,13 @@ import { virtualClock } from '../../src/memory';
 import { heavy } from '../heavy';
 
 const bus = options({
-  logLevel: { is: 'choice', of: ['info', 'debug'], default: 'info', live: true, says: 'The log.' },
-  timeoutMs: { is: 'duration', default: 5_000, min: 1, max: 60_000, live: true, says: 'Requests.' },
-  dir: { is: 'text', says: 'Where.' },
+  logLevel: { type: 'choice', choices: ['info', 'debug'], default: 'info', live: true, description: 'The log.' },
+  timeoutMs: { type: 'duration', default: 5_000, min: 1, max: 60_000, live: true, description: 'Requests.' },
+  dir: { type: 'text', description: 'Where.' },
 });
 const entry = options({
-  concurrency: { is: 'integer', min: 1, max: 100, live: true, says: 'At once.' },
-  paused: { is: 'flag', live: true, says: 'Whether.' },
+  concurrency: { type: 'integer', min: 1, max: 100, live: true, description: 'At once.' },
+  paused: { type: 'flag', live: true, description: 'Whether.' },
 });
 
 function open() {

@@ -4,14 +4,14 @@ import { virtualClock } from '../../src/memory/clock';
 
 test('a state watcher receives current failures immediately, and then changes until it stops', () => {
   const notices = openNotices();
-  notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: 'no answer' });
-  notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'full' });
-  notices.tell({ type: 'state', part: 'registry', ok: true, reason: 'there is room' });
+  notices.emit({ type: 'state', part: 'zookeeper', ok: false, reason: 'no answer' });
+  notices.emit({ type: 'state', part: 'registry', ok: false, reason: 'full' });
+  notices.emit({ type: 'state', part: 'registry', ok: true, reason: 'there is room' });
   const seen: string[] = [];
   const stop = notices.watchStates(({ part, ok }) => seen.push(`${part} ${ok}`));
-  notices.tell({ type: 'state', part: 'zookeeper', ok: true, reason: 'it answers' });
+  notices.emit({ type: 'state', part: 'zookeeper', ok: true, reason: 'it answers' });
   stop();
-  notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: 'no answer' });
+  notices.emit({ type: 'state', part: 'zookeeper', ok: false, reason: 'no answer' });
   expect(seen).toEqual(['zookeeper false', 'zookeeper true']);
   expect(notices.watched).toBe(false);
 });
@@ -25,7 +25,7 @@ test('a watcher that throws blocks no notice, and is reported once', () => {
   notices.watch((notice) =>
     seen.push(notice.type === 'log' ? `${notice.message}: ${String(notice.fields['reason'])}` : notice.type),
   );
-  for (const what of ['one', 'two']) notices.tell({ type: 'dropped', what, reason: 'x' });
+  for (const what of ['one', 'two']) notices.emit({ type: 'dropped', what, reason: 'x' });
   expect(seen.toSorted()).toEqual(['a listener of notices threw: not ready', 'dropped', 'dropped']);
 });
 
@@ -38,7 +38,7 @@ describe('state changes', () => {
     const states: string[] = [];
     notices.watchStates(({ part, ok }) => void states.push(`${part} ${ok}`));
     const state = (part: StatePart, ok: boolean, reason = 'why'): void =>
-      notices.tell({ type: 'state', part, ok, reason });
+      notices.emit({ type: 'state', part, ok, reason });
     return { clock, notices, told, states, state };
   }
 
@@ -83,7 +83,7 @@ describe('state changes', () => {
   test('with different effects on health are separate notices', async () => {
     const { clock, told, notices, state } = open();
     state('topic a', false);
-    notices.tell({ type: 'state', part: 'topic b', ok: false, reason: 'why', ready: true });
+    notices.emit({ type: 'state', part: 'topic b', ok: false, reason: 'why', ready: true });
     await clock.advance(1_000);
     expect(told).toHaveLength(2);
   });
@@ -92,14 +92,14 @@ describe('state changes', () => {
     const { told, notices, state } = open();
     state('kafka', false);
     for (const change of ['taken', 'given'] as const)
-      notices.tell({ type: 'partition', queue: 'q', partition: 1, change });
+      notices.emit({ type: 'partition', queue: 'q', partition: 1, change });
     expect(told).toHaveLength(3);
   });
 
   test('for lost partitions are collected, and reported immediately on flush', () => {
     const { told, notices } = open();
     for (let partition = 0; partition < 36; partition++)
-      notices.tell({ type: 'partition', queue: 'q', partition, change: 'lost', reason: 'no sign' });
+      notices.emit({ type: 'partition', queue: 'q', partition, change: 'lost', reason: 'no sign' });
     expect(told).toEqual([]);
     notices.flush();
     expect(told).toMatchObject([{ partition: 0, reason: 'no sign' }]);

@@ -13,15 +13,15 @@ import {
 } from '../../src/base/options';
 
 const declared = options({
-  drainMs: { is: 'duration', default: 10_000, min: 0, max: 600_000, says: 'How long.', live: true },
-  bodyBytesMax: { is: 'bytes', default: 65_536, min: 1024, max: 1024 ** 3, says: 'How large.' },
-  workers: { is: 'integer', default: 8, min: 1, max: 100, says: 'How many.' },
-  ns: { is: 'text', default: 'main', pattern: /^[a-z]+$/, says: 'A name | or two.' },
-  dir: { is: 'text', says: 'Where.' },
-  quiet: { is: 'flag', default: false, says: 'Whether.' },
-  level: { is: 'choice', of: ['low', 'high'], default: 'low', says: 'Which.' },
-  brokers: { is: 'list', default: [], says: 'Whom.' },
-  password: { is: 'secret', pattern: /^.{8,}$/, says: 'A secret.' },
+  drainMs: { type: 'duration', default: 10_000, min: 0, max: 600_000, description: 'How long.', live: true },
+  bodyBytesMax: { type: 'bytes', default: 65_536, min: 1024, max: 1024 ** 3, description: 'How large.' },
+  workers: { type: 'integer', default: 8, min: 1, max: 100, description: 'How many.' },
+  ns: { type: 'text', default: 'main', pattern: /^[a-z]+$/, description: 'A name | or two.' },
+  dir: { type: 'text', description: 'Where.' },
+  quiet: { type: 'flag', default: false, description: 'Whether.' },
+  level: { type: 'choice', choices: ['low', 'high'], default: 'low', description: 'Which.' },
+  brokers: { type: 'list', default: [], description: 'Whom.' },
+  password: { type: 'secret', pattern: /^.{8,}$/, description: 'A secret.' },
 });
 const code = (values: Record<string, unknown>): Layer => ({ sourceOf: () => 'openBus', values });
 
@@ -166,7 +166,7 @@ test('a value that JSON cannot represent is named by its type', () => {
 });
 
 test('a default outside its bounds throws at its declaration', () => {
-  expect(() => options({ n: { is: 'integer', default: 0, min: 1, max: 2, says: '' } })).toThrow(
+  expect(() => options({ n: { type: 'integer', default: 0, min: 1, max: 2, description: '' } })).toThrow(
     'default of n is below the minimum of 1',
   );
 });

@@ -21,7 +21,7 @@ test('code reports every part in the tables', () => {
 test('a state notice of an unknown part does not compile', () => {
   const notices = openNotices();
   // @ts-expect-error no row has this name
-  notices.tell({ type: 'state', part: 'disk', ok: false, reason: 'full' });
+  notices.emit({ type: 'state', part: 'disk', ok: false, reason: 'full' });
   // @ts-expect-error a queue needs its name behind a blank
   const part: StatePart = 'queue';
   expect(part).toBe('queue');

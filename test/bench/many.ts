@@ -12,7 +12,7 @@ async function openOne(n: number, dir: string): Promise<Bus> {
   const bus = await openBus({
     module: contract,
     dir,
-    hear: (notice) => {
+    onNotice: (notice) => {
       if (notice.type === 'instance' && notice.change === 'gone')
         told[notice.instance] = (told[notice.instance] ?? 0) + 1;
     },

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { limits } from '../../src/base/limits';
 import { openNotices } from '../../src/base/notices';
-import { createHearer } from '../../src/broadcast/receiver';
+import { createBroadcastReceiver } from '../../src/broadcast/receiver';
 import type { Run } from '../../src/delivery/deliver';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
@@ -39,13 +39,13 @@ test('an overtaking broadcast to another module is not dropped as a duplicate', 
     if (notice.type === 'received') told.push(notice.entry);
     if (notice.type === 'dropped') told.push(notice.reason);
   });
-  const hearer = createHearer({ clock: virtualClock(), notices, scopes: openScopes(), middleware: [] });
+  const receiver = createBroadcastReceiver({ clock: virtualClock(), notices, scopes: openScopes(), middleware: [] });
   const cache = defineModule('cache', { clear: broadcast(z.number()) });
-  hearer.add(web.dropCache, () => undefined);
-  hearer.add(cache.clear, () => undefined);
+  receiver.add(web.dropCache, () => undefined);
+  receiver.add(cache.clear, () => undefined);
   const hear = (entry: string, position: number): void => {
     const stamp = { incarnation: '0123456789abcdef', position };
-    hearer.hear({ kind: 'broadcast', entry, id: `id${position}`, from: 'admin#1', stamp }, encodeBody(1, 100));
+    receiver.receive({ kind: 'broadcast', entry, id: `id${position}`, from: 'admin#1', stamp }, encodeBody(1, 100));
   };
   hear('cache.clear', 2);
   hear('web.dropCache', 1);
@@ -61,23 +61,23 @@ test.each([
   const heard: string[] = [];
   let dropped = 0;
   notices.watch(({ type }) => void (dropped += type === 'dropped' ? 1 : 0));
-  const hearer = createHearer({ clock: virtualClock(), notices, scopes: openScopes(), middleware: [] });
+  const receiver = createBroadcastReceiver({ clock: virtualClock(), notices, scopes: openScopes(), middleware: [] });
   const clear = defineModule('cache', { clear: broadcast(unchecked<string>()) }).clear;
   let goOn = (): void => {};
   const hung = new Promise<void>((resolve) => (goOn = resolve));
-  hearer.add(clear, (_body, { from }) => {
+  receiver.add(clear, (_body, { from }) => {
     heard.push(from.instance);
     return from.instance === 'hung#1' ? hung : undefined;
   });
   const body = encodeBody('x'.repeat(size), 1_000_000);
-  const hear = (from: string): void => hearer.hear({ kind: 'broadcast', entry: clear.name, id: 'id', from }, body);
+  const hear = (from: string): void => receiver.receive({ kind: 'broadcast', entry: clear.name, id: 'id', from }, body);
   for (let n = 0; n < half + 3; n++) hear('hung#1');
-  expect([hearer.waiting, dropped]).toEqual([half, 3]);
+  expect([receiver.waiting, dropped]).toEqual([half, 3]);
   hear('other#1');
   expect(heard).toEqual(['hung#1', 'other#1']);
   goOn();
-  await hearer.drain(1_000);
-  expect([hearer.waiting, heard.length]).toEqual([0, half + 1]);
+  await receiver.drain(1_000);
+  expect([receiver.waiting, heard.length]).toEqual([0, half + 1]);
 });
 
 test('a broadcast without a receiver resolves', async () => {
@@ -235,16 +235,16 @@ test('closing one contract of several aborts and drops its broadcasts after drai
   const [clock, notices] = [virtualClock(), openNotices()];
   const dropped: string[] = [];
   notices.watch((notice) => notice.type === 'dropped' && dropped.push(`${notice.entry}: ${notice.reason}`));
-  const hearer = createHearer({ clock, notices, scopes: openScopes(), middleware: [] });
+  const receiver = createBroadcastReceiver({ clock, notices, scopes: openScopes(), middleware: [] });
   const cache = defineModule('cache', { clear: broadcast(z.object({ n: z.number() })) });
   const { started, aborts, hang, end } = hanging();
   // The casts restore the body's type, which the schema of the entry checks.
-  hearer.add(web.dropCache, hang('web') as Run);
-  hearer.add(cache.clear, hang('cache') as Run);
+  receiver.add(web.dropCache, hang('web') as Run);
+  receiver.add(cache.clear, hang('cache') as Run);
   const hear = (entry: string, n: number): void =>
-    hearer.hear({ kind: 'broadcast', entry, id: `id${n}`, from: `${entry}#1` }, encodeBody({ n }, 100));
+    receiver.receive({ kind: 'broadcast', entry, id: `id${n}`, from: `${entry}#1` }, encodeBody({ n }, 100));
   for (const n of [1, 2]) for (const entry of ['web.dropCache', 'cache.clear']) hear(entry, n);
-  const closing = hearer.close(['web.dropCache'], 1_000);
+  const closing = receiver.close(['web.dropCache'], 1_000);
   expect(dropped).toEqual(['web.dropCache: its handler was closed before it was started']);
   await clock.advance(999);
   expect(aborts).toEqual([]);

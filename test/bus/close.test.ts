@@ -1,6 +1,6 @@
 /** Closing one `serve` or `listen` while its bus stays open. */
 import { broadcast, defineModule, event, request, unchecked, work } from '../../src/index';
-import { rig } from '../inspect/rig';
+import { rig } from '../support/inspected-buses';
 
 const shop = defineModule('shop', {
   order: request(unchecked<number>(), unchecked<string>()),

@@ -132,10 +132,10 @@ async function deadAddress() {
   const send = async (): Promise<void> => {
     try {
       // The first packet can still find the socket; its loss is reported, and the next send throws.
-      const told = new Promise<void>((resolve) => embedded.post.receive({ packet() {}, gone: () => resolve() }));
-      embedded.post.send(address, { line: 'x', body: new Uint8Array(0) });
+      const told = new Promise<void>((resolve) => embedded.messenger.receive({ packet() {}, left: () => resolve() }));
+      embedded.messenger.send(address, { line: 'x', body: new Uint8Array(0) });
       await told;
-      embedded.post.send(address, { line: 'x', body: new Uint8Array(0) });
+      embedded.messenger.send(address, { line: 'x', body: new Uint8Array(0) });
     } finally {
       await embedded.close();
     }

@@ -1,6 +1,6 @@
 /** The option bodyDepthMax wherever a body is written or read. */
 import { broadcast, defineModule, event, request, unchecked, work, type Notice } from '../../src/index';
-import { rig } from '../inspect/rig';
+import { rig } from '../support/inspected-buses';
 
 const deep = defineModule('deep', {
   ask: request(unchecked<unknown>(), unchecked<unknown>()),

@@ -107,17 +107,17 @@ test('a request without a serving instance is NoHandler immediately', async () =
   await expect(bus.request(maths.ping)).rejects.toMatchObject({ code: 'NoHandler', details: { module: 'maths' } });
 });
 
-test('absentMs waits for a first instance', async () => {
+test('waitForInstanceMs waits for a first instance', async () => {
   const bus = testBus('web');
-  const asked = bus.request(maths.ping, undefined, { absentMs: 2_000 });
+  const asked = bus.request(maths.ping, undefined, { waitForInstanceMs: 2_000 });
   await bus.clock.advance(1_000);
   await serve(bus.as(maths));
   expect(await asked).toBe('pong');
 });
 
-test('absentMs ends in NoHandler when no instance starts', async () => {
+test('waitForInstanceMs ends in NoHandler when no instance starts', async () => {
   const bus = testBus('web');
-  const asked = codeOf(bus.request(maths.ping, undefined, { absentMs: 2_000 }));
+  const asked = codeOf(bus.request(maths.ping, undefined, { waitForInstanceMs: 2_000 }));
   await bus.clock.advance(2_000);
   expect(await asked).toBe('NoHandler');
 });

@@ -1,7 +1,7 @@
 /** Events that a named listener has not received: their retention, and the reports about them. */
 import { limits } from '../../src/base/limits';
 import type { Bus } from '../../src/bus/types';
-import { photos, rig, type Job } from '../inspect/rig';
+import { photos, rig, type Job } from '../support/inspected-buses';
 
 /** The value in rig(). */
 const keepMs = 86_400_000;
@@ -84,7 +84,7 @@ test('busbar status warns of events held beyond keepMs, with count and remedy', 
       what: 'held',
       severity: 'warning',
       about: 'search.index',
-      says: expect.stringMatching(/3 events wait, .* up to 1 GiB/),
+      message: expect.stringMatching(/3 events wait, .* up to 1 GiB/),
       next: 'busbar forget search.index',
     },
   ]);
@@ -116,7 +116,7 @@ describe('on a log that deletes unread events, like Kafka', () => {
         what: 'expiring',
         severity: 'critical',
         about: 'search.index',
-        says: expect.stringContaining('deletes them'),
+        message: expect.stringContaining('deletes them'),
         next: 'busbar instances search',
       },
       { what: 'nobody' },

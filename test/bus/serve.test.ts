@@ -1,5 +1,5 @@
 /** The time at which a serving instance becomes reachable. */
-import { photos, rig } from '../inspect/rig';
+import { photos, rig } from '../support/inspected-buses';
 
 test('an instance answers requests while its queue waits for the group', async () => {
   const { clock, world, open, soon } = rig();

@@ -452,7 +452,7 @@ describe('on slow ports', () => {
   function slowly() {
     const clock = virtualClock();
     const world = memoryWorld({ clock, delays: { minMs: 10, maxMs: 10 } });
-    const { log, post, registry, settings, random, name } = world.process('queued#1');
+    const { log, messenger, registry, settings, random, name } = world.process('queued#1');
     const notices = openNotices();
     const live = liveConfig(defaults, notices, clock);
     let watching = 0;
@@ -479,7 +479,7 @@ describe('on slow ports', () => {
       random,
       notices,
       log,
-      post,
+      messenger,
       registry,
       settings,
       live: counted,

@@ -1,10 +1,10 @@
 /** The command when configured servers do not answer: it reports them within 1 s, and ends within 5 s. */
 import net from 'node:net';
 import { openHole, type Hole } from '../cluster/hole';
-import { startFake } from '../zookeeper/fake';
-import { cleanUp } from '../zookeeper/kit';
+import { startFake } from '../support/fake-zookeeper';
+import { cleanUp } from '../support/zookeeper-sessions';
 import { quickest } from '../elapsed';
-import { kit } from './kit';
+import { kit } from '../support/command';
 
 jest.setTimeout(240_000);
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { jsonLines, kit, rows } from './kit';
+import { jsonLines, kit, rows } from '../support/command';
 import type { Job } from './shop';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy

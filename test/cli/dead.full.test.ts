@@ -1,5 +1,5 @@
 /** The command when messages wait and no instance handles them: the instances were killed, or none knows the entry. */
-import { kit, rows } from './kit';
+import { kit, rows } from '../support/command';
 
 jest.setTimeout(240_000);
 

@@ -1,7 +1,7 @@
 /** The command on Kafka and ZooKeeper: it inspects and repairs queues of a cluster, and counts exactly despite offset gaps. */
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
-import { jsonLines, kit, rows } from './kit';
+import { jsonLines, kit, rows } from '../support/command';
 
 kafkaSuite('the command on a cluster', (suite) => {
   let k: ReturnType<typeof kit>;

@@ -1,6 +1,6 @@
 import { mkdirSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { jsonLines, kit, rows } from './kit';
+import { jsonLines, kit, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 

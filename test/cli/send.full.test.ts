@@ -1,4 +1,4 @@
-import { jsonLines, kit, rows } from './kit';
+import { jsonLines, kit, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 

@@ -1,5 +1,5 @@
 /** Settings by the command: they change a shop that is running in another process, and invalid ones are rejected. */
-import { jsonLines, kit, rows } from './kit';
+import { jsonLines, kit, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompressionTypes } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
-import { foreignRig, type ForeignRig } from '../kafka/foreignrig';
-import { makeTopic, openWire } from '../kafka/kit';
-import { jsonLines, kit, rows } from './kit';
+import { foreignRig, type ForeignRig } from '../support/foreign-clients';
+import { makeTopic, openWire } from '../support/kafka-client';
+import { jsonLines, kit, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
@@ -27,10 +27,10 @@ kafkaSuite('messages that are too large to be parked', (suite) => {
   });
 
   test('are parked as stubs, do not block others, and can be shown, replayed and dropped', async () => {
-    const wire = openWire(suite.cluster.brokers);
-    await makeTopic(wire, rig.topic, 12, { 'compression.type': 'producer' });
-    await makeTopic(wire, `${rig.ns}.press.parked`, 1, { 'cleanup.policy': 'compact', 'max.message.bytes': '20000' });
-    await wire.close();
+    const client = openWire(suite.cluster.brokers);
+    await makeTopic(client, rig.topic, 12, { 'compression.type': 'producer' });
+    await makeTopic(client, `${rig.ns}.press.parked`, 1, { 'cleanup.policy': 'compact', 'max.message.bytes': '20000' });
+    await client.close();
     await rig.serve();
     const [huge, large] = [misprint(3_000_000), misprint(50_000)];
     const producer = await rig.producer();

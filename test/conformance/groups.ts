@@ -1,8 +1,23 @@
 /** The rules for every implementation of groups: one owner at a time, no partition without one, commits only by the owner. */
 import { isBusError } from '../../src/base/errors';
 import { deferred } from '../../src/base/lifecycle';
-import { LostError, OutOfRangeError, type Append, type Member, type Owned, type Owner } from '../../src/ports/log';
-import { bytes, rejection, suite, type Bench, type Rig, type RigProcess, type SuiteOptions } from './rig';
+import {
+  PartitionLostError,
+  OutOfRangeError,
+  type Append,
+  type Member,
+  type OwnedPartition,
+  type Owner,
+} from '../../src/ports/log';
+import {
+  bytes,
+  rejection,
+  suite,
+  type Bench,
+  type Rig,
+  type RigProcess,
+  type SuiteOptions,
+} from '../support/conformance';
 import { Ledger, Worker } from './worker';
 
 const max = { messages: 100, bytes: 1_000_000 };
@@ -16,13 +31,13 @@ const record = (partition: number, value: string): Append => ({
 
 /** An owner that only records its partitions. */
 class Holder implements Owner {
-  readonly owned = new Map<number, Owned>();
-  readonly ever: Owned[] = [];
-  take(owned: Owned): void {
+  readonly owned = new Map<number, OwnedPartition>();
+  readonly ever: OwnedPartition[] = [];
+  onAssigned(owned: OwnedPartition): void {
     this.owned.set(owned.partition, owned);
     this.ever.push(owned);
   }
-  async give(partition: number): Promise<void> {
+  async onRevoked(partition: number): Promise<void> {
     this.owned.delete(partition);
   }
 }
@@ -228,7 +243,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       drained.resolve();
       await bench.wait(() => b.jobs.has(moving!), 'the second member gets it');
       await crew.settled();
-      expect(await rejection(left.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(LostError);
+      expect(await rejection(left.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(PartitionLostError);
     });
 
     for (const how of ['leave', 'crash'] as const) {
@@ -265,7 +280,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(taken.committed?.offset).toBe(2);
       expect(Buffer.compare(taken.committed!.state, state)).toBe(0);
       expect(taken.epoch).toBeGreaterThan(owned.epoch);
-      const [place] = await next.log.places(group, topic);
+      const [place] = await next.log.committedOffsets(group, topic);
       expect(place).toMatchObject({ partition: 0, offset: 2 });
       expect(Buffer.compare(place!.state, state)).toBe(0);
       expect(place!.owner).not.toBeNull();
@@ -276,13 +291,13 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await owned.commit({ offset: 0, state: bytes('kept') });
       const error = await rejection(owned.commit({ offset: 1, state: new Uint8Array(log.stateBytesMax + 1) }));
       expect(isBusError(error, 'TooLarge')).toBe(true);
-      expect((await log.places(group, topic))[0]).toMatchObject({ offset: 0, state: bytes('kept') });
+      expect((await log.committedOffsets(group, topic))[0]).toMatchObject({ offset: 0, state: bytes('kept') });
     });
 
     test('stores commits in the order of the calls', async () => {
       const { topic, group, log, owned } = await openHolder();
       await Promise.all(Array.from({ length: 20 }, (_, n) => owned.commit({ offset: n, state: bytes(`${n}`) })));
-      expect((await log.places(group, topic))[0]).toMatchObject({ offset: 19, state: bytes('19') });
+      expect((await log.committedOffsets(group, topic))[0]).toMatchObject({ offset: 19, state: bytes('19') });
     });
 
     test('rejects reads and commits of an owner whose partition was revoked', async () => {
@@ -290,9 +305,9 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       const waiting = owned.read(0, max, never).catch((error: unknown) => error);
       await member.close();
       const ended = await waiting;
-      expect(ended instanceof LostError || (Array.isArray(ended) && ended.length === 0)).toBe(true);
-      expect(await rejection(owned.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(LostError);
-      expect(await rejection(owned.read(0, max, never))).toBeInstanceOf(LostError);
+      expect(ended instanceof PartitionLostError || (Array.isArray(ended) && ended.length === 0)).toBe(true);
+      expect(await rejection(owned.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(PartitionLostError);
+      expect(await rejection(owned.read(0, max, never))).toBeInstanceOf(PartitionLostError);
     });
 
     if (options.pauses) {
@@ -307,8 +322,8 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         await bench.wait(() => b.jobs.size === 2, 'the other member owns everything');
         resume();
         for (const owned of old) {
-          expect(() => owned.check()).toThrow(LostError);
-          expect(await rejection(owned.commit({ offset: 0, state: bytes('late') }))).toBeInstanceOf(LostError);
+          expect(() => owned.check()).toThrow(PartitionLostError);
+          expect(await rejection(owned.commit({ offset: 0, state: bytes('late') }))).toBeInstanceOf(PartitionLostError);
         }
         await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is notified that it lost them');
         await bench.wait(() => a.jobs.size === 1, 'it is a member again');
@@ -401,7 +416,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       const { owned, log, topic, group } = await openHolder();
       await log.append(topic, [record(0, 'a'), record(0, 'b')]);
       await owned.commit({ offset: 1_000, state: bytes('moved') });
-      expect((await log.places(group, topic))[0]).toMatchObject({ partition: 0, offset: 1_000 });
+      expect((await log.committedOffsets(group, topic))[0]).toMatchObject({ partition: 0, offset: 1_000 });
       const error = await rejection(owned.read(1_000, max, never));
       expect(error).toBeInstanceOf(OutOfRangeError);
       expect(error).toMatchObject({ partition: 0, from: 1_000, start: 0, end: 2, next: 2 });
@@ -416,7 +431,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await owned.commit({ offset: 1, state: bytes('kept') });
       await log.startGroup(group, topic, 'end');
       await log.startGroup(group, topic, 'start');
-      expect((await log.places(group, topic))[0]).toMatchObject({ offset: 1, state: bytes('kept') });
+      expect((await log.committedOffsets(group, topic))[0]).toMatchObject({ offset: 1, state: bytes('kept') });
       const fresh = bench.name('group');
       await log.startGroup(fresh, topic, 'end');
       await log.append(topic, [record(0, 'd')]);
@@ -436,7 +451,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(await log.groups(isMine)).toEqual([{ group, topic }]);
       expect(await rejection(log.dropGroup(group, topic))).toMatchObject({ code: 'Conflict' });
       await member.close();
-      const [before] = await log.places(group, topic);
+      const [before] = await log.committedOffsets(group, topic);
       expect(before).toMatchObject({ offset: 1, state: bytes('kept') });
       await log.dropGroup(group, topic);
       expect(await log.groups(isMine)).toEqual([]);

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { isBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
 import { OutOfRangeError, type Append, type Log, type Stored, type Tail, type Topic } from '../../src/ports/log';
-import { bytes, rejection, suite, text, type Rig, type SuiteOptions } from './rig';
+import { bytes, rejection, suite, text, type Rig, type SuiteOptions } from '../support/conformance';
 
 const max = { messages: 1_000, bytes: 10_000_000 };
 const plain = (name: string, partitions = 2): Topic => ({ name, partitions, compacted: false, keepMs: null });
@@ -300,7 +300,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
         log.append(topic, [record(0, 'x'), record(2, 'x')]),
         log.tail(absent, 'start'),
         log.bounds(absent),
-        log.join('g', absent, { take: () => undefined, give: async () => undefined }),
+        log.join('g', absent, { onAssigned: () => undefined, onRevoked: async () => undefined }),
       ]) {
         expect(isBusError(await rejection(call), 'Config')).toBe(true);
       }
@@ -333,7 +333,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
         await log.bounds(topic),
         values(await log.peek(topic, { partition: 0, offset: 1 }, max)),
         await log.peek(topic, { partition: 1, offset: 1 }, max),
-        await log.places('nobody', topic),
+        await log.committedOffsets('nobody', topic),
         (await log.groups()).filter((one) => one.topic === topic),
       ];
       const first = await look();

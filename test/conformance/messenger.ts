@@ -2,7 +2,16 @@
 import { isBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
 import type { Packet } from '../../src/ports/messenger';
-import { bytes, instanceOf, rejection, suite, text, type Rig, type RigProcess, type SuiteOptions } from './rig';
+import {
+  bytes,
+  instanceOf,
+  rejection,
+  suite,
+  text,
+  type Rig,
+  type RigProcess,
+  type SuiteOptions,
+} from '../support/conformance';
 
 const packet = (line: string, body = ''): Packet => ({ line, body: bytes(body) });
 
@@ -18,47 +27,55 @@ interface Ear {
   readonly before: number[];
 }
 function listen(one: RigProcess): Ear {
-  const ear: Ear = { process: one, address: one.post.address, lines: [], bodies: [], from: [], gone: [], before: [] };
-  one.post.receive({
+  const subscription: Ear = {
+    process: one,
+    address: one.messenger.address,
+    lines: [],
+    bodies: [],
+    from: [],
+    gone: [],
+    before: [],
+  };
+  one.messenger.receive({
     packet({ line, body }, from) {
-      ear.lines.push(line);
-      ear.bodies.push(text(body));
-      ear.from.push(from);
+      subscription.lines.push(line);
+      subscription.bodies.push(text(body));
+      subscription.from.push(from);
     },
-    gone(address) {
-      ear.gone.push(address);
-      ear.before.push(ear.lines.length);
+    left(address) {
+      subscription.gone.push(address);
+      subscription.before.push(subscription.lines.length);
     },
   });
-  return ear;
+  return subscription;
 }
 
 export function conformsToPost(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
   const testMs = options.testMs ?? 60_000;
   suite(`${name}: messenger`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
-    const ears = async (count: number): Promise<Ear[]> => (await bench.processes(count)).map(listen);
+    const subscriptions = async (count: number): Promise<Ear[]> => (await bench.processes(count)).map(listen);
 
     test('delivers each packet once, byte for byte, with its sender', async () => {
-      const [a, b] = await ears(2);
+      const [a, b] = await subscriptions(2);
       const line = 'une ligne é 漢 🚌';
       const body = Uint8Array.from({ length: 256 }, (_, n) => n);
       let got: number[] = [];
       const c = await bench.process();
-      c.post.receive({ packet: (one) => (got = [...one.body]), gone: () => undefined });
-      a!.process.post.send(b!.address, packet(line));
-      a!.process.post.send(c.post.address, { line, body });
+      c.messenger.receive({ packet: (one) => (got = [...one.body]), left: () => undefined });
+      a!.process.messenger.send(b!.address, packet(line));
+      a!.process.messenger.send(c.messenger.address, { line, body });
       await bench.wait(() => b!.lines.length === 1 && got.length > 0, 'both arrive');
       expect(b).toMatchObject({ lines: [line], bodies: [''], from: [a!.address] });
       expect(got).toEqual([...body]);
     });
 
     test('keeps the order of each sender to each receiver, with large and small packets', async () => {
-      const [a, b, c] = await ears(3);
+      const [a, b, c] = await subscriptions(3);
       for (let n = 0; n < 300; n++) {
-        a!.process.post.send(c!.address, packet(`a${n}`, n % 100 === 50 ? 'x'.repeat(500_000) : 'x'));
-        b!.process.post.send(c!.address, packet(`b${n}`));
-        a!.process.post.send(b!.address, packet(`a${n}`));
+        a!.process.messenger.send(c!.address, packet(`a${n}`, n % 100 === 50 ? 'x'.repeat(500_000) : 'x'));
+        b!.process.messenger.send(c!.address, packet(`b${n}`));
+        a!.process.messenger.send(b!.address, packet(`a${n}`));
       }
       await bench.wait(() => c!.lines.length === 600 && b!.lines.length === 300, 'all arrive');
       for (const who of ['a', 'b']) {
@@ -69,71 +86,71 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
     });
 
     test('delivers the body as of send when it changes afterwards', async () => {
-      const [a, b] = await ears(2);
+      const [a, b] = await subscriptions(2);
       const body = bytes('before');
-      a!.process.post.send(b!.address, { line: 'x', body });
+      a!.process.messenger.send(b!.address, { line: 'x', body });
       body.fill(0);
       await bench.wait(() => b!.lines.length === 1, 'it arrives');
       expect(b!.bodies).toEqual(['before']);
     });
 
     test('delivers packets in both directions, and to the sender itself', async () => {
-      const [a, b] = await ears(2);
-      a!.process.post.send(b!.address, packet('ask'));
+      const [a, b] = await subscriptions(2);
+      a!.process.messenger.send(b!.address, packet('ask'));
       await bench.wait(() => b!.lines.length === 1, 'the question arrives');
-      b!.process.post.send(b!.from[0]!, packet('answer'));
-      a!.process.post.send(a!.address, packet('myself'));
+      b!.process.messenger.send(b!.from[0]!, packet('answer'));
+      a!.process.messenger.send(a!.address, packet('myself'));
       await bench.wait(() => a!.lines.length === 2, 'the answer arrives');
       expect([...a!.lines].sort()).toEqual(['answer', 'myself']);
     });
 
     test('delivers the largest allowed message, and throws TooLarge for a larger one', async () => {
-      const [a, b] = await ears(2);
+      const [a, b] = await subscriptions(2);
       const body = new Uint8Array(limits.messageBytesMax).fill(7);
-      a!.process.post.send(b!.address, { line: 'x'.repeat(limits.envelopeBytesMax), body });
+      a!.process.messenger.send(b!.address, { line: 'x'.repeat(limits.envelopeBytesMax), body });
       for (const tooLarge of [
         { line: 'x'.repeat(limits.envelopeBytesMax + 1), body: bytes('') },
         { line: '', body: new Uint8Array(2_000_000) },
       ]) {
         expect(
           isBusError(
-            thrown(() => a!.process.post.send(b!.address, tooLarge)),
+            thrown(() => a!.process.messenger.send(b!.address, tooLarge)),
             'TooLarge',
           ),
         ).toBe(true);
       }
-      a!.process.post.send(b!.address, packet('after'));
+      a!.process.messenger.send(b!.address, packet('after'));
       await bench.wait(() => b!.lines.length === 2, 'both arrive');
       expect(b!.bodies[0]).toHaveLength(limits.messageBytesMax);
     });
 
     test('reports a dead process once to each peer that exchanged packets with it, only', async () => {
-      const [a, b, c, d] = await ears(4);
-      a!.process.post.send(b!.address, packet('to b'));
-      b!.process.post.send(c!.address, packet('to c'));
+      const [a, b, c, d] = await subscriptions(4);
+      a!.process.messenger.send(b!.address, packet('to b'));
+      b!.process.messenger.send(c!.address, packet('to c'));
       await bench.wait(() => b!.lines.length === 1 && c!.lines.length === 1, 'both arrive');
       await b!.process.crash();
       await bench.wait(() => a!.gone.length > 0 && c!.gone.length > 0, 'both are notified');
-      a!.process.post.send(c!.address, packet('still here'));
+      a!.process.messenger.send(c!.address, packet('still here'));
       await bench.wait(() => c!.lines.length === 2, 'others are still reached');
       expect([a!.gone, c!.gone, d!.gone]).toEqual([[b!.address], [b!.address], []]);
     });
 
     test('throws Unreachable or reports gone for a packet to a dead address', async () => {
-      const [a, b, c] = await ears(3);
-      b!.process.post.send(a!.address, packet('hello'));
+      const [a, b, c] = await subscriptions(3);
+      b!.process.messenger.send(a!.address, packet('hello'));
       await bench.wait(() => a!.lines.length === 1, 'it arrives');
       await b!.process.crash();
       await c!.process.crash();
       for (const dead of [b!, c!]) {
-        const error = thrown(() => a!.process.post.send(dead.address, packet('too late')));
+        const error = thrown(() => a!.process.messenger.send(dead.address, packet('too late')));
         if (error === undefined) await bench.wait(() => a!.gone.includes(dead.address), 'it is reported');
         else expect(isBusError(error, 'Unreachable')).toBe(true);
       }
       await bench.wait(() => a!.gone.includes(b!.address), 'the first one is reported in any case');
       expect(
         isBusError(
-          thrown(() => a!.process.post.send(b!.address, packet('known'))),
+          thrown(() => a!.process.messenger.send(b!.address, packet('known'))),
           'Unreachable',
         ),
       ).toBe(true);
@@ -141,9 +158,9 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
 
     test('broadcasts to every announced instance of the module, including the sender, and no other', async () => {
       const [module, other] = [bench.name('photos'), bench.name('web')];
-      const [a, b, c, d, e] = await ears(5);
-      await Promise.all([a!, b!, e!].map((ear) => ear.process.post.join(module)));
-      await c!.process.post.join(other);
+      const [a, b, c, d, e] = await subscriptions(5);
+      await Promise.all([a!, b!, e!].map((subscription) => subscription.process.messenger.join(module)));
+      await c!.process.messenger.join(other);
       await Promise.all([
         a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module)),
         b!.process.registry.announce(instanceOf(b!.process, `${module}#b`, module)),
@@ -151,32 +168,32 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
         e!.process.registry.announce(instanceOf(e!.process, `${module}#e`, module, { serves: {}, leaving: true })),
       ]);
       const counts = await Promise.all([
-        a!.process.post.broadcast(module, packet('from a', 'body')),
-        d!.process.post.broadcast(module, packet('from d')),
+        a!.process.messenger.broadcast(module, packet('from a', 'body')),
+        d!.process.messenger.broadcast(module, packet('from d')),
       ]);
       for (const count of counts) expect([3, undefined]).toContain(count);
-      await bench.wait(() => [a, b, e].every((ear) => ear!.lines.length === 2), 'it reaches all');
-      for (const ear of [a!, b!, e!]) expect([...ear.lines].sort()).toEqual(['from a', 'from d']);
+      await bench.wait(() => [a, b, e].every((subscription) => subscription!.lines.length === 2), 'it reaches all');
+      for (const subscription of [a!, b!, e!]) expect([...subscription.lines].sort()).toEqual(['from a', 'from d']);
       expect([c!.lines, d!.lines]).toEqual([[], []]);
-      expect([0, undefined]).toContain(await d!.process.post.broadcast(bench.name('nobody'), packet('x')));
+      expect([0, undefined]).toContain(await d!.process.messenger.broadcast(bench.name('nobody'), packet('x')));
     });
 
     test('keeps the order of the broadcasts of one sender', async () => {
       const module = bench.name('photos');
-      const [a, b] = await ears(2);
-      await a!.process.post.join(module);
+      const [a, b] = await subscriptions(2);
+      await a!.process.messenger.join(module);
       await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
-      await Promise.all(Array.from({ length: 100 }, (_, n) => b!.process.post.broadcast(module, packet(`${n}`))));
+      await Promise.all(Array.from({ length: 100 }, (_, n) => b!.process.messenger.broadcast(module, packet(`${n}`))));
       await bench.wait(() => a!.lines.length === 100, 'all arrive');
       expect(a!.lines).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`));
     });
 
     test('delivers resolved broadcasts, although their sender crashes right after the last one', async () => {
       const module = bench.name('photos');
-      const [a, b] = await ears(2);
-      await a!.process.post.join(module);
+      const [a, b] = await subscriptions(2);
+      await a!.process.messenger.join(module);
       await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
-      for (let n = 0; n < 200; n++) await b!.process.post.broadcast(module, packet(`${n}`, 'x'.repeat(2_000)));
+      for (let n = 0; n < 200; n++) await b!.process.messenger.broadcast(module, packet(`${n}`, 'x'.repeat(2_000)));
       await b!.process.crash();
       await bench.wait(() => a!.lines.length === 200, 'all arrive');
       expect(a!.lines).toEqual(Array.from({ length: 200 }, (_, n) => `${n}`));
@@ -184,22 +201,22 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
 
     test('delivers all sent packets when closed, then reports gone, and rejects later calls', async () => {
       for (let round = 0; round < 5; round++) {
-        const [a, b] = await ears(2);
-        a!.process.post.send(b!.address, packet('hello'));
+        const [a, b] = await subscriptions(2);
+        a!.process.messenger.send(b!.address, packet('hello'));
         await bench.wait(() => b!.lines.length === 1, 'it arrives');
-        for (let n = 0; n < 50; n++) b!.process.post.send(a!.address, packet(`last ${n}`));
-        await b!.process.post.close();
+        for (let n = 0; n < 50; n++) b!.process.messenger.send(a!.address, packet(`last ${n}`));
+        await b!.process.messenger.close();
         await bench.wait(() => a!.gone.length === 1, 'the other one is notified');
         expect(a!.lines).toEqual(Array.from({ length: 50 }, (_, n) => `last ${n}`));
         expect([a!.gone, a!.before]).toEqual([[b!.address], [50]]);
         expect(
           isBusError(
-            thrown(() => b!.process.post.send(a!.address, packet('x'))),
+            thrown(() => b!.process.messenger.send(a!.address, packet('x'))),
             'Closed',
           ),
         ).toBe(true);
-        expect(isBusError(await rejection(b!.process.post.broadcast('x', packet('x'))), 'Closed')).toBe(true);
-        expect(isBusError(await rejection(b!.process.post.join('x')), 'Closed')).toBe(true);
+        expect(isBusError(await rejection(b!.process.messenger.broadcast('x', packet('x'))), 'Closed')).toBe(true);
+        expect(isBusError(await rejection(b!.process.messenger.join('x')), 'Closed')).toBe(true);
         expect(b!.gone).toEqual([]);
       }
     });

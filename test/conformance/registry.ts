@@ -1,7 +1,7 @@
 /** The rules for every implementation of the registry: live instances are listed, and others are not. */
 import { isBusError } from '../../src/base/errors';
 import type { Instance } from '../../src/ports/registry';
-import { instanceOf, rejection, suite, type Rig, type RigProcess, type SuiteOptions } from './rig';
+import { instanceOf, rejection, suite, type Rig, type RigProcess, type SuiteOptions } from '../support/conformance';
 
 /** Watches a contract and keeps every list that the watcher gets. */
 async function watch(one: RigProcess, contract: string) {
@@ -82,7 +82,7 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       const [a, b, c, d] = await bench.processes(4);
       const watching = await watch(d!, module);
       for (const one of [a!, b!, c!])
-        await one.registry.announce(instanceOf(one, `${module}#${one.post.address}`, module));
+        await one.registry.announce(instanceOf(one, `${module}#${one.messenger.address}`, module));
       await bench.wait(() => watching.names().length === 3, 'all three are seen');
       await a!.registry.withdraw();
       await bench.wait(() => watching.names().length === 2, 'the first one has withdrawn');

@@ -1,7 +1,7 @@
 /** The rules for every implementation of settings: one writer wins each version, and every watcher converges to the last value. */
 import { isBusError } from '../../src/base/errors';
 import type { Setting } from '../../src/ports/settings';
-import { rejection, suite, type Rig, type RigProcess, type SuiteOptions } from './rig';
+import { rejection, suite, type Rig, type RigProcess, type SuiteOptions } from '../support/conformance';
 
 /** Watches all settings and keeps the values of one key, with null while it is not set. */
 async function watch(one: RigProcess, key: string) {

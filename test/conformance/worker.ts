@@ -1,6 +1,6 @@
 /** A member of a group that works as an owner, and a ledger that detects violations. */
-import { LostError, OutOfRangeError, type Owned, type Owner, type Stored } from '../../src/ports/log';
-import { bytes, text } from './rig';
+import { PartitionLostError, OutOfRangeError, type OwnedPartition, type Owner, type Stored } from '../../src/ports/log';
+import { bytes, text } from '../support/conformance';
 
 /** The actions of all workers of one group. */
 export class Ledger {
@@ -12,7 +12,7 @@ export class Ledger {
   readonly #committed = new Map<number, number>();
   readonly #epochs = new Map<number, number>();
 
-  begin(owned: Owned, who: string): void {
+  begin(owned: OwnedPartition, who: string): void {
     const { partition, epoch, committed } = owned;
     const other = this.owners.get(partition);
     if (other !== undefined) this.faults.push(`${who} got ${partition} while ${other} had it`);
@@ -52,7 +52,7 @@ export class Ledger {
 }
 
 interface Job {
-  readonly owned: Owned;
+  readonly owned: OwnedPartition;
   readonly stop: AbortController;
   readonly ended: Promise<void>;
 }
@@ -60,7 +60,7 @@ interface Job {
 export class Worker implements Owner {
   readonly jobs = new Map<number, Job>();
   /** Every partition that was ever assigned to it, including lost ones. */
-  readonly ever: Owned[] = [];
+  readonly ever: OwnedPartition[] = [];
   readonly #giving = new Set<number>();
   dead = false;
 
@@ -71,7 +71,7 @@ export class Worker implements Owner {
     readonly drain: (partition: number) => Promise<void> = async () => undefined,
   ) {}
 
-  take(owned: Owned): void {
+  onAssigned(owned: OwnedPartition): void {
     if (this.dead) return;
     const { partition } = owned;
     this.ledger.begin(owned, this.name);
@@ -85,7 +85,7 @@ export class Worker implements Owner {
     this.jobs.set(partition, { owned, stop, ended: this.#work(owned, stop.signal) });
   }
 
-  async give(partition: number): Promise<void> {
+  async onRevoked(partition: number): Promise<void> {
     this.#giving.add(partition);
     const job = this.jobs.get(partition);
     job?.stop.abort();
@@ -107,7 +107,7 @@ export class Worker implements Owner {
     this.ledger.end(partition, this.name);
   }
 
-  async #work(owned: Owned, stop: AbortSignal): Promise<void> {
+  async #work(owned: OwnedPartition, stop: AbortSignal): Promise<void> {
     const { partition } = owned;
     let next = owned.committed?.offset ?? 0;
     try {
@@ -126,7 +126,7 @@ export class Worker implements Owner {
         if (!this.dead) this.ledger.commit(partition, next);
       }
     } catch (error) {
-      if (!this.dead && !(error instanceof LostError))
+      if (!this.dead && !(error instanceof PartitionLostError))
         this.ledger.faults.push(`${this.name}/${partition}: ${String(error)}`);
     }
   }

@@ -2,7 +2,7 @@ import vm from 'node:vm';
 import * as v from 'valibot';
 import { z } from 'zod';
 import { isBusError } from '../../src/base/errors';
-import { check, sayIssue } from '../../src/contract/check';
+import { check, issueMessage } from '../../src/contract/check';
 import { overWire } from './over-wire';
 import { unchecked } from '../../src/contract/contract';
 import type { Schema } from '../../src/contract/types';
@@ -139,7 +139,7 @@ test('unchecked accepts any value', () => {
 });
 
 test('the text of an issue has its path, if any', () => {
-  expect(sayIssue({ message: 'is red', path: ['a', 0, Symbol('s')] })).toBe('a.0.Symbol(s): is red');
-  expect(sayIssue({ message: 'is red', path: [] })).toBe('is red');
-  expect(sayIssue({ message: 'is red' })).toBe('is red');
+  expect(issueMessage({ message: 'is red', path: ['a', 0, Symbol('s')] })).toBe('a.0.Symbol(s): is red');
+  expect(issueMessage({ message: 'is red', path: [] })).toBe('is red');
+  expect(issueMessage({ message: 'is red' })).toBe('is red');
 });

@@ -32,7 +32,7 @@ test.each([
   [{ backoffMs: NaN }, 'o.w: backoffMs is NaN; it must be a whole number of ms from 0 to 86400000'],
   [{ backoffMs: -5 }, 'o.w: backoffMs is -5; it must be a whole number of ms from 0 to 86400000'],
   [{ backoffMs: '1s' }, "o.w: backoffMs is '1s'; it must be a whole number of ms from 0 to 86400000"],
-  [{ longestMs: NaN }, 'o.w: longestMs is NaN; it must be a whole number of ms from 0 to 86400000'],
+  [{ handoverMs: NaN }, 'o.w: handoverMs is NaN; it must be a whole number of ms from 0 to 86400000'],
   [{ retry: 'sideways' }, "o.w: retry is 'sideways'; it must be 'in-order' or 'aside'"],
   [{ queue: 'Bad Name' }, "o.w: queue is 'Bad Name'; it must be a string that matches ^[a-z][a-zA-Z0-9-]{0,62}$"],
   [{ key: 'n' }, "o.w: key is 'n'; it must be a function that returns a string"],
@@ -58,7 +58,7 @@ test('an undefined option counts as absent, and valid options are accepted', () 
   const options = {
     attempts: 1_000,
     backoffMs: 0,
-    longestMs: undefined,
+    handoverMs: undefined,
     queue: 'slow',
     key: () => 'k',
     retry: 'aside',

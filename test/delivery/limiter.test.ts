@@ -1,13 +1,13 @@
 import fc from 'fast-check';
-import { createPace } from '../../src/delivery/limiter';
+import { createLimiter } from '../../src/delivery/limiter';
 
 test('at most concurrency handlers run at once', () => {
-  const pace = createPace({ concurrency: 2 });
-  pace.started(0);
-  pace.started(0);
-  expect(pace.mayStart(0)).toBe(false);
-  pace.ended();
-  expect(pace.mayStart(0)).toBe(true);
+  const limiter = createLimiter({ concurrency: 2 });
+  limiter.started(0);
+  limiter.started(0);
+  expect(limiter.mayStart(0)).toBe(false);
+  limiter.ended();
+  expect(limiter.mayStart(0)).toBe(true);
 });
 
 test('at most twice perSecond handlers start within any second', () => {
@@ -16,13 +16,13 @@ test('at most twice perSecond handlers start within any second', () => {
       fc.integer({ min: 1, max: 50 }),
       fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 300 }),
       (perSecond, gaps) => {
-        const pace = createPace({ concurrency: 1_000, perSecond });
+        const limiter = createLimiter({ concurrency: 1_000, perSecond });
         const starts: number[] = [];
         let nowMs = 0;
         for (const gap of gaps) {
           nowMs += gap;
-          if (!pace.mayStart(nowMs)) continue;
-          pace.started(nowMs);
+          if (!limiter.mayStart(nowMs)) continue;
+          limiter.started(nowMs);
           starts.push(nowMs);
         }
         return starts.every(
@@ -36,17 +36,17 @@ test('at most twice perSecond handlers start within any second', () => {
 test('a start is allowed after delayMs', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 0, max: 5_000 }), (perSecond, atMs) => {
-      const pace = createPace({ concurrency: 10_000, perSecond });
-      for (let i = 0; pace.mayStart(atMs) && i <= perSecond; i++) pace.started(atMs);
-      return pace.mayStart(atMs + pace.delayMs(atMs));
+      const limiter = createLimiter({ concurrency: 10_000, perSecond });
+      for (let i = 0; limiter.mayStart(atMs) && i <= perSecond; i++) limiter.started(atMs);
+      return limiter.mayStart(atMs + limiter.delayMs(atMs));
     }),
   );
 });
 
 test('a change takes effect with the next start', () => {
-  const pace = createPace({ concurrency: 1 });
-  pace.started(0);
-  pace.change({ concurrency: 3, perSecond: undefined });
-  expect(pace.mayStart(0)).toBe(true);
-  expect(pace.concurrency).toBe(3);
+  const limiter = createLimiter({ concurrency: 1 });
+  limiter.started(0);
+  limiter.change({ concurrency: 3, perSecond: undefined });
+  expect(limiter.mayStart(0)).toBe(true);
+  expect(limiter.concurrency).toBe(3);
 });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { systemClock, type Clock } from '../../src/base/clock';
 import { isBusError } from '../../src/base/errors';
 import { openStore, type Store } from '../../src/disk/lmdb';
-import { rejection } from '../conformance/rig';
+import { rejection } from '../support/conformance';
 
 const undo: (() => unknown)[] = [];
 afterEach(async () => {

@@ -35,19 +35,19 @@ test('no process holds the lock of a missing, a new, and a released file', () =>
   write(magic, 0);
   expect(lock.holder()).toBe('none');
   write(magic, 0x4000_0000); // its owner died
-  expect([lock.holder(), lock.sayHolder()]).toEqual(['none', 'no process holds the write lock']);
+  expect([lock.holder(), lock.describeHolder()]).toEqual(['none', 'no process holds the write lock']);
 });
 
 test('a running process that holds the lock is named', () => {
   write(magic, process.pid);
   expect(lock.holder()).toEqual({ pid: process.pid, stopped: false });
-  expect(lock.sayHolder()).toBe(`the write lock is held by process ${process.pid}`);
+  expect(lock.describeHolder()).toBe(`the write lock is held by process ${process.pid}`);
 });
 
 test('a thread that is not found, and a file that cannot be read, make the holder unknown', () => {
   write(magic, noThread);
   expect(lock.holder()).toBe('unknown');
-  expect(lock.sayHolder()).toBe('the process that holds the write lock cannot be determined');
+  expect(lock.describeHolder()).toBe('the process that holds the write lock cannot be determined');
   lock.close();
   const opening = jest.spyOn(fs, 'openSync').mockImplementation(() => {
     throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });

@@ -2,7 +2,15 @@
 import type { Notice } from '../../src/base/notices';
 import type { Embedded } from '../../src/embedded/open';
 import { instance } from './instance';
-import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until, type Child } from './kit';
+import {
+  cleanUp,
+  freshDirectory,
+  keptNotices,
+  openBus,
+  startChild,
+  until,
+  type Child,
+} from '../support/embedded-buses';
 
 afterEach(cleanUp);
 jest.setTimeout(240_000);
@@ -41,7 +49,7 @@ test('20,000 awaited broadcasts of 8 KB arrive in order, while timers of the sen
   const body = Buffer.alloc(8_192);
   let ticks = 0;
   const ticking = setInterval(() => ticks++, 1);
-  for (let n = 0; n < 20_000; n++) expect(await bus.post.broadcast('web', { line: `${n}`, body })).toBe(1);
+  for (let n = 0; n < 20_000; n++) expect(await bus.messenger.broadcast('web', { line: `${n}`, body })).toBe(1);
   clearInterval(ticking);
   expect(await receives(child, 20_000)).toEqual({ packets: 20_000, bytes: 20_000 * 8_192, inOrder: true });
   expect(dropped()).toEqual([]);
@@ -61,11 +69,11 @@ test('a stopped receiver gets all waiting broadcasts in order when it continues'
   const dir = freshDirectory();
   const [{ child: reads }, { child: stopped }] = [await startReceiver(dir), await startReceiver(dir)];
   const { bus, dropped } = await sender(dir);
-  await bus.post.broadcast('web', { line: '0', body: Buffer.alloc(1) });
+  await bus.messenger.broadcast('web', { line: '0', body: Buffer.alloc(1) });
   stopped.process.kill('SIGSTOP');
   // The kernel buffers a part of it; 20 MB wait in this process.
   const body = Buffer.alloc(10_000);
-  for (let n = 1; n <= 2_000; n++) expect(await bus.post.broadcast('web', { line: `${n}`, body })).toBe(2);
+  for (let n = 1; n <= 2_000; n++) expect(await bus.messenger.broadcast('web', { line: `${n}`, body })).toBe(2);
   expect(await receives(reads, 2_001)).toMatchObject({ packets: 2_001, inOrder: true });
   stopped.process.kill('SIGCONT');
   expect(await receives(stopped, 2_001)).toMatchObject({ packets: 2_001, inOrder: true });
@@ -76,13 +84,13 @@ test('a sender keeps 64 MiB for a stopped receiver, and drops more with a notice
   const dir = freshDirectory();
   const [{ child: reads }, { child: stopped, address }] = [await startReceiver(dir), await startReceiver(dir)];
   const { bus, dropped } = await sender(dir);
-  await bus.post.broadcast('web', { line: '0', body: Buffer.alloc(1) });
+  await bus.messenger.broadcast('web', { line: '0', body: Buffer.alloc(1) });
   stopped.process.kill('SIGSTOP');
   const before = process.memoryUsage().rss;
   const body = Buffer.alloc(100_000);
   const handedOver: number[] = [];
   for (let n = 1; n <= 1_000; n++)
-    handedOver.push((await bus.post.broadcast('web', { line: `${n}`, body })) ?? Infinity);
+    handedOver.push((await bus.messenger.broadcast('web', { line: `${n}`, body })) ?? Infinity);
   expect(process.memoryUsage().rss - before).toBeLessThan(160 * 1024 * 1024);
   const kept = handedOver.filter((count) => count === 2).length;
   expect(kept * body.length).toBeGreaterThan(60 * 1024 * 1024);
@@ -100,11 +108,11 @@ test('unawaited broadcasts wait for a reading receiver up to the limit, then rej
   const { child } = await startReceiver(dir);
   const { bus, dropped } = await sender(dir);
   const body = Buffer.alloc(8_192);
-  await bus.post.broadcast('web', { line: '-1', body }); // connects first, so that the calls below do not wait for a connection
+  await bus.messenger.broadcast('web', { line: '-1', body }); // connects first, so that the calls below do not wait for a connection
   const ends = new Map<string, number>();
   const count = (end: string): void => void ends.set(end, (ends.get(end) ?? 0) + 1);
   const all = Array.from({ length: 20_000 }, (_, n) =>
-    bus.post.broadcast('web', { line: `${n}`, body }).then(
+    bus.messenger.broadcast('web', { line: `${n}`, body }).then(
       (handedOver) => count(`to ${handedOver}`),
       (error: { code: string }) => count(error.code),
     ),
@@ -122,11 +130,11 @@ test('requests to a receiver do not wait behind all broadcasts to it', async () 
   const { bus } = await sender(dir);
   const other = await openBus(dir);
   const order: string[] = [];
-  other.post.receive({ packet: ({ line }) => order.push(line), gone: () => undefined });
-  await other.registry.announce(instance(other.post.address, 'web'));
+  other.messenger.receive({ packet: ({ line }) => order.push(line), left: () => undefined });
+  await other.registry.announce(instance(other.messenger.address, 'web'));
   const body = Buffer.alloc(8_192);
-  const all = Array.from({ length: 5_000 }, (_, n) => bus.post.broadcast('web', { line: `${n}`, body }));
-  bus.post.send(other.post.address, { line: 'request', body: Buffer.alloc(1) });
+  const all = Array.from({ length: 5_000 }, (_, n) => bus.messenger.broadcast('web', { line: `${n}`, body }));
+  bus.messenger.send(other.messenger.address, { line: 'request', body: Buffer.alloc(1) });
   await Promise.all(all);
   await until(() => order.length === 5_001);
   expect(order.indexOf('request')).toBeLessThan(500);
@@ -137,12 +145,12 @@ test('a broadcast carries its body as of the call, although the sender overwrite
   const { bus } = await sender(dir);
   const other = await openBus(dir);
   const bodies: number[] = [];
-  other.post.receive({ packet: ({ body }) => bodies.push(body[0] ?? -1), gone: () => undefined });
-  await other.registry.announce(instance(other.post.address, 'web'));
+  other.messenger.receive({ packet: ({ body }) => bodies.push(body[0] ?? -1), left: () => undefined });
+  await other.registry.announce(instance(other.messenger.address, 'web'));
   const body = Buffer.alloc(200_000);
   const all = Array.from({ length: 20 }, (_, n) => {
     body.fill(n);
-    return bus.post.broadcast('web', { line: `${n}`, body });
+    return bus.messenger.broadcast('web', { line: `${n}`, body });
   });
   body.fill(255);
   await Promise.all(all);
@@ -155,7 +163,7 @@ test('broadcasts that still wait when their sender closes arrive', async () => {
   const { child } = await startReceiver(dir);
   const { bus, dropped } = await sender(dir);
   const body = Buffer.alloc(8_192);
-  const all = Array.from({ length: 2_000 }, (_, n) => bus.post.broadcast('web', { line: `${n}`, body }));
+  const all = Array.from({ length: 2_000 }, (_, n) => bus.messenger.broadcast('web', { line: `${n}`, body }));
   await bus.close();
   expect(await Promise.all(all)).toEqual(Array(2_000).fill(1));
   expect(await receives(child, 2_000)).toMatchObject({ packets: 2_000, inOrder: true });

@@ -1,6 +1,6 @@
 /** A process of a test: opens a bus in a directory, plays a role, and is controlled by messages of its parent. */
 import { systemClock, systemRandom } from '../../src/base/clock';
-import { isBusError, sayError } from '../../src/base/errors';
+import { isBusError, errorMessage } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
 import { type Embedded, openEmbedded } from '../../src/embedded/open';
 import { instance } from './instance';
@@ -11,57 +11,57 @@ process.on('disconnect', () => process.exit());
 
 const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
   /** Announces itself and sends every packet back. */
-  async echo({ post, registry }) {
-    post.receive({ packet: (packet, from) => post.send(from, packet), gone: () => undefined });
-    await registry.announce(instance(post.address, 'echo', args[0] === undefined ? {} : { name: args[0] }));
-    say(post.address);
+  async echo({ messenger, registry }) {
+    messenger.receive({ packet: (packet, from) => messenger.send(from, packet), left: () => undefined });
+    await registry.announce(instance(messenger.address, 'echo', args[0] === undefined ? {} : { name: args[0] }));
+    say(messenger.address);
   },
   /** Sends each list of instances of a contract that its watcher gets, and the time. */
-  async watch({ post, registry }) {
-    post.receive({ packet: () => undefined, gone: () => undefined });
+  async watch({ messenger, registry }) {
+    messenger.receive({ packet: () => undefined, left: () => undefined });
     await registry.watch(args[0] ?? 'echo', (seen) => say({ names: seen.map(({ name }) => name), atMs: Date.now() }));
   },
   /**
    * Counts received packets and bytes, and checks that their lines are ascending numbers; sends the counts on request.
    * Announces itself as an instance of a module if one is named.
    */
-  async count({ post, registry }) {
+  async count({ messenger, registry }) {
     let bytes = 0;
     let packets = 0;
     let lastLine = -2;
     let inOrder = true;
-    post.receive({
+    messenger.receive({
       packet({ line, body }) {
         bytes += body.length;
         packets++;
         inOrder &&= Number(line) > lastLine;
         lastLine = Number(line);
       },
-      gone: () => undefined,
+      left: () => undefined,
     });
     process.on('message', () => say({ bytes, packets, inOrder }));
-    if (args[0] !== undefined) await registry.announce(instance(post.address, args[0]));
-    say(post.address);
+    if (args[0] !== undefined) await registry.announce(instance(messenger.address, args[0]));
+    say(messenger.address);
   },
   /** Broadcasts to a module, awaiting each, and kills itself as soon as the last one has resolved. */
-  async shout({ post }) {
+  async shout({ messenger }) {
     const [module = '', count = '0', bytes = '0'] = args;
     const body = Buffer.alloc(Number(bytes), 1);
-    for (let n = 0; n < Number(count); n++) await post.broadcast(module, { line: `${n}`, body });
+    for (let n = 0; n < Number(count); n++) await messenger.broadcast(module, { line: `${n}`, body });
     process.kill(process.pid, 'SIGKILL');
   },
   /** Sends packets back; answers 'go' with 20 other packets and closes. */
   async farewell(bus) {
-    const { post } = bus;
-    post.receive({
+    const { messenger } = bus;
+    messenger.receive({
       packet(packet, from) {
-        if (packet.line !== 'go') return post.send(from, packet);
-        for (let at = 0; at < 20; at++) post.send(from, { line: `${at}`, body: Buffer.alloc(5_000) });
+        if (packet.line !== 'go') return messenger.send(from, packet);
+        for (let at = 0; at < 20; at++) messenger.send(from, { line: `${at}`, body: Buffer.alloc(5_000) });
         void bus.close();
       },
-      gone: () => undefined,
+      left: () => undefined,
     });
-    say(post.address);
+    say(messenger.address);
   },
   /** Sends every list of settings that its watcher gets, and writes settings on request. */
   async settings({ settings }) {
@@ -69,7 +69,7 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
       const [key = '', value = '', was = '0'] = message.split(' ');
       settings.set(key, value, Number(was)).then(
         (version) => say({ version }),
-        (error: unknown) => say(isBusError(error) ? { code: error.code, details: error.details } : sayError(error)),
+        (error: unknown) => say(isBusError(error) ? { code: error.code, details: error.details } : errorMessage(error)),
       );
     });
     await settings.watch((seen) => say({ seen: seen.map(({ key, value }) => `${key}=${value}`), atMs: Date.now() }));
@@ -91,6 +91,6 @@ async function main(): Promise<void> {
   await play(await openEmbedded(options));
 }
 main().catch((error: unknown) => {
-  say({ error: sayError(error) });
+  say({ error: errorMessage(error) });
   process.exitCode = 1;
 });

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Health } from '../../src/bus/types';
 import { damage, Process, Slots, type Damage, type Part } from './damage';
-import { cleanUp, freshDirectory, until } from './kit';
+import { cleanUp, freshDirectory, until } from '../support/embedded-buses';
 
 /**
  * The state of a running bus after the damage. heals: it recreates the file, and everything works. works: it is not

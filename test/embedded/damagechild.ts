@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { systemClock, systemRandom } from '../../src/base/clock';
-import { sayError } from '../../src/base/errors';
+import { errorMessage } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
 import { openEmbedded } from '../../src/embedded/open';
 import { defineModule, isBusError, openBus, request, work, type Bus, type Health } from '../../src/index';
@@ -47,7 +47,7 @@ async function send(stand: Stand, traffic: Traffic): Promise<void> {
       await stand.bus.submit(shop.job, { n, ...(traffic === 'load' && { text: 'x'.repeat(1_000) }) });
       stand.accepted.push(n);
     } catch (error) {
-      stand.errors.add(isBusError(error) ? error.code : sayError(error));
+      stand.errors.add(isBusError(error) ? error.code : errorMessage(error));
       await later(20);
     }
     if (traffic === 'light') await later(100);
@@ -62,7 +62,7 @@ const commands = {
       dir,
       ns: 'test',
       drainMs: 1_000,
-      hear: (notice) => notice.type === 'state' && states.push(`${notice.part} ${notice.ok} ${notice.reason}`),
+      onNotice: (notice) => notice.type === 'state' && states.push(`${notice.part} ${notice.ok} ${notice.reason}`),
     });
     const stand: Stand = { bus, handled: [], accepted: [], errors: new Set(), states, stop: false, sending: [] };
     stands.set(dir, stand);
@@ -136,7 +136,11 @@ process.on('message', ({ id, command, args }: { id: number; command: keyof typeo
     .then(
       (value) => process.send?.({ id, value }),
       (error: unknown) =>
-        process.send?.({ id, code: isBusError(error) ? error.code : 'none', message: sayError(error) } satisfies Reply),
+        process.send?.({
+          id,
+          code: isBusError(error) ? error.code : 'none',
+          message: errorMessage(error),
+        } satisfies Reply),
     );
 });
 process.on('disconnect', () => process.exit());

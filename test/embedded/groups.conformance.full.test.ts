@@ -1,4 +1,4 @@
 import { conformsToGroups } from '../conformance/groups';
-import { openLogRig } from './logrig';
+import { openLogRig } from '../support/embedded-log';
 
 conformsToGroups('embedded', openLogRig, { pauses: true });

@@ -7,14 +7,14 @@ import { openStore, type Change, type Guard, type Store } from '../../src/disk/l
 import { Appender } from '../../src/embedded/store/append';
 import { kinds, partitionKey } from '../../src/embedded/store/keys';
 import { Lease } from '../../src/embedded/group/lease';
-import { OwnedPartition } from '../../src/embedded/group/owned-partition';
+import { EmbeddedOwnedPartition } from '../../src/embedded/group/owned-partition';
 import { decodeCommit } from '../../src/embedded/store/commit-format';
 import { Reader } from '../../src/embedded/store/read';
-import { Roster, type MemberRow } from '../../src/embedded/group/roster';
+import { GroupMembers, type MemberRow } from '../../src/embedded/group/group-members';
 import { Topics } from '../../src/embedded/store/topics';
-import { Wake } from '../../src/embedded/store/notifier';
-import { LostError, type Append } from '../../src/ports/log';
-import { rejection } from '../conformance/rig';
+import { Notifier } from '../../src/embedded/store/notifier';
+import { PartitionLostError, type Append } from '../../src/ports/log';
+import { rejection } from '../support/conformance';
 
 /** Called before a write reaches the file, so that its own writes are earlier. */
 let before: (guard: Guard | null) => void;
@@ -47,8 +47,8 @@ it('a commit is rejected when another member takes the partition at that moment'
   const commitKey = partitionKey(kinds.commit, ['g', 't'], 0);
   await store.write(null, [{ key: ownerKey, value, version: 7 }]);
   const refused = jest.fn();
-  const wake = new Wake({ log: store, live: store, clock: systemClock, neighbours, id: 'me' });
-  const owned = new OwnedPartition({
+  const notifier = new Notifier({ log: store, live: store, clock: systemClock, peers: neighbours, id: 'me' });
+  const owned = new EmbeddedOwnedPartition({
     group: 'g',
     topic: 't',
     partition: 0,
@@ -56,7 +56,7 @@ it('a commit is rejected when another member takes the partition at that moment'
     committed: null,
     log: store,
     topics,
-    wake,
+    notifier,
     ownerKey,
     commitKey,
     reader: new Reader(store, openNotices(), 't', 0),
@@ -68,11 +68,11 @@ it('a commit is rejected when another member takes the partition at that moment'
   before = (guard) => {
     if (guard !== null && ownerKey.equals(guard.key)) void real.write(null, [{ key: ownerKey, value, version: 8 }]);
   };
-  expect(await rejection(owned.commit({ offset: 2, state: value }))).toBeInstanceOf(LostError);
+  expect(await rejection(owned.commit({ offset: 2, state: value }))).toBeInstanceOf(PartitionLostError);
   expect(refused).toHaveBeenCalledTimes(1);
   store.refresh();
   expect(decodeCommit(store.entry(commitKey)!.value).offset).toBe(1);
-  wake.close();
+  notifier.close();
 });
 
 it('a member is not removed when its heartbeat arrives at that moment', async () => {
@@ -81,12 +81,16 @@ it('a member is not removed when its heartbeat arrives at that moment', async ()
   const other = new Lease(store, clock, 'other');
   await other.keep({ sessionMs: 1_000, late: () => undefined });
   const lease = new Lease(store, clock, 'me');
-  const roster = new Roster({ live: store, clock, random: systemRandom, neighbours, lease, leaseId: 'me' }, 'g', 't');
+  const groupMembers = new GroupMembers(
+    { live: store, clock, random: systemRandom, peers: neighbours, lease, leaseId: 'me' },
+    'g',
+    't',
+  );
   const row: MemberRow = { instance: 'i', address: 'there', lease: 'other', sessionMs: 1_000, leaving: false };
-  await roster.set('member', row);
+  await groupMembers.set('member', row);
   const living = async (): Promise<string[]> => {
-    roster.ask();
-    return [...(await roster.living()).keys()];
+    groupMembers.ask();
+    return [...(await groupMembers.living()).keys()];
   };
   await living();
   nowMs = 500;

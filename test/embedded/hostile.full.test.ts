@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../../src/base/clock';
 import type { Notice } from '../../src/base/notices';
 import { frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/sockets/frames';
 import type { Embedded } from '../../src/embedded/open';
-import { cleanUp, freshDirectory, keptNotices, later, openBus, until } from './kit';
+import { cleanUp, freshDirectory, keptNotices, later, openBus, until } from '../support/embedded-buses';
 
 afterEach(cleanUp);
 
@@ -19,29 +19,29 @@ async function scene(clock = systemClock) {
   const heard: string[] = [];
   let floods = 0;
   const pings = new Set<string>();
-  target.post.receive({
+  target.messenger.receive({
     packet({ line }, from) {
       if (line.startsWith('ping')) pings.add(line);
       else if (line === 'flood') floods++;
       else heard.push(`${line} ${from}`);
     },
-    gone: () => undefined,
+    left: () => undefined,
   });
   /** Checks that the friend still reaches the bus over its earlier connection. */
   const unharmed = async (): Promise<boolean> => {
     const line = `ping ${pings.size}`;
-    friend.post.send(target.post.address, { line, body: Buffer.alloc(0) });
+    friend.messenger.send(target.messenger.address, { line, body: Buffer.alloc(0) });
     return until(() => pings.has(line) && gone.length === 0);
   };
   const gone: string[] = [];
-  friend.post.receive({ packet: () => undefined, gone: (from) => gone.push(from) });
+  friend.messenger.receive({ packet: () => undefined, left: (from) => gone.push(from) });
   expect(await unharmed()).toBe(true);
   return { dir, target, heard, kept, unharmed, floods: () => floods };
 }
 
 /** Opens a raw connection to a bus. */
 function connect(dir: string, bus: Embedded): { socket: net.Socket; closed: () => boolean } {
-  const socket = net.connect(path.join(dir, 's', bus.post.address));
+  const socket = net.connect(path.join(dir, 's', bus.messenger.address));
   let closed = false;
   socket.on('error', () => undefined);
   socket.on('data', () => undefined);
@@ -91,7 +91,7 @@ test.each([
 test('a hello with the own address of the bus closes that connection', async () => {
   const { dir, target, kept, unharmed } = await scene();
   const { socket, closed } = connect(dir, target);
-  socket.write(hello(target.post.address));
+  socket.write(hello(target.messenger.address));
   await until(closed);
   expect(faults(kept)).toEqual(['a hello with the address of this instance, from an unknown process']);
   expect(await unharmed()).toBe(true);
@@ -155,11 +155,11 @@ test('a frame that never ends does not affect other connections', async () => {
 test('a peer that closes incoming connections but keeps its own is reported as gone', async () => {
   const { dir, target } = await scene();
   const gone: string[] = [];
-  target.post.receive({ packet: () => undefined, gone: (from) => gone.push(from) });
+  target.messenger.receive({ packet: () => undefined, left: (from) => gone.push(from) });
   const server = net.createServer((socket) => setTimeout(() => socket.destroy(), 20));
   await new Promise<void>((listening) => server.listen(path.join(dir, 's', stranger), listening));
   later(() => void server.close());
-  target.post.send(stranger, { line: 'hello', body: Buffer.alloc(0) });
+  target.messenger.send(stranger, { line: 'hello', body: Buffer.alloc(0) });
   const { socket, closed } = connect(dir, target);
   socket.write(hello());
   await until(() => gone.includes(stranger));
@@ -171,8 +171,8 @@ test('a thousand connections without a hello do not block another bus', async ()
   const flood = Array.from({ length: 1_000 }, () => connect(dir, target));
   await until(() => flood.filter(({ closed }) => closed()).length >= 700);
   const newcomer = await openBus(dir, 'web#3');
-  newcomer.post.receive({ packet: () => undefined, gone: () => undefined });
-  newcomer.post.send(target.post.address, { line: 'new', body: Buffer.alloc(0) });
+  newcomer.messenger.receive({ packet: () => undefined, left: () => undefined });
+  newcomer.messenger.send(target.messenger.address, { line: 'new', body: Buffer.alloc(0) });
   expect(await unharmed()).toBe(true);
   expect(faults(kept)).toContain('more than 256 connections without a hello, from an unknown process');
 });
@@ -201,7 +201,7 @@ const withTwoUsers = process.getuid?.() === 0 ? describe : describe.skip;
 withTwoUsers('with a second user (needs root)', () => {
   test('another user cannot connect', async () => {
     const { dir, target, unharmed } = await scene();
-    const at = path.join(dir, 's', target.post.address);
+    const at = path.join(dir, 's', target.messenger.address);
     const connecting = `
     require('node:net').connect(${JSON.stringify(at)})
       .on('connect', () => { console.log('connected'); process.exit(); })

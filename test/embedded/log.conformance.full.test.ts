@@ -5,8 +5,8 @@ import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openEmbedded } from '../../src/embedded/open';
 import { conformsToLog } from '../conformance/log';
-import type { Rig } from '../conformance/rig';
-import { openLogRig } from './logrig';
+import type { Rig } from '../support/conformance';
+import { openLogRig } from '../support/embedded-log';
 
 /** Opens logs with the doorbells that they have in production. */
 async function openBusRig(): Promise<Rig> {

@@ -9,9 +9,9 @@ import { openStore } from '../../src/disk/lmdb';
 import { keyOf, kinds } from '../../src/embedded/store/keys';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { Append, Log } from '../../src/ports/log';
-import { rejection } from '../conformance/rig';
+import { rejection } from '../support/conformance';
 import { quickest } from '../elapsed';
-import { openLogs } from './logrig';
+import { openLogs } from '../support/embedded-log';
 import { Yard } from './logprocess';
 
 const undo: (() => unknown)[] = [];
@@ -50,7 +50,7 @@ async function openHasty(dir: string, self = 'hasty', notices = openNotices()): 
     clock: hasty,
     random: systemRandom,
     notices,
-    neighbours,
+    peers: neighbours,
   });
   undo.push(() => log.close());
   return log;

@@ -112,7 +112,7 @@ describe('a member of a group', () => {
     await children[0]!.kill();
     await feeding;
     const committed = yard.notes('committed');
-    for (const { partition, offset, state } of await log.places('group', 'topic')) {
+    for (const { partition, offset, state } of await log.committedOffsets('group', 'topic')) {
       const last = Math.max(...committed.filter((note) => note.partition === partition).map((note) => note.offset));
       expect(offset).toBeGreaterThanOrEqual(last);
       expect(Buffer.from(state).toString()).toBe(`up to ${offset}`);
@@ -174,7 +174,7 @@ describe('a member of a group', () => {
     expect(reasons.map(({ reason }) => reason).join()).toContain('this instance sent no heartbeat for');
     const epochs = yard.notes('taken').map(({ partition, epoch }) => `${partition}/${epoch}`);
     expect(new Set(epochs).size).toBe(epochs.length);
-    for (const { offset } of await log.places('group', 'topic')) expect(offset).toBe(10);
+    for (const { offset } of await log.committedOffsets('group', 'topic')) expect(offset).toBe(10);
   });
 
   it('loses its partitions when its event loop blocks past its session, even when alone', async () => {

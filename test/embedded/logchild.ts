@@ -3,13 +3,13 @@ import fs from 'node:fs';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
-import type { Neighbours } from '../../src/embedded/store/peer-processes';
-import type { Log, LostError, Member, Owned } from '../../src/ports/log';
+import type { PeerProcesses } from '../../src/embedded/store/peer-processes';
+import type { Log, PartitionLostError, Member, OwnedPartition } from '../../src/ports/log';
 
 const [dir = '', name = '', notes = ''] = process.argv.slice(2);
 
 /** Detects liveness by pid, without doorbells: polling must be enough. */
-const neighbours: Neighbours = {
+const peers: PeerProcesses = {
   address: `${process.pid}`,
   alive(address) {
     try {
@@ -53,7 +53,7 @@ async function append(topic: string, partitions: number, count: number, atOnce: 
 }
 
 /** Reads its partition, a few records at a time, and commits after them. */
-async function work(partition: Owned, stop: AbortSignal): Promise<void> {
+async function work(partition: OwnedPartition, stop: AbortSignal): Promise<void> {
   let next = partition.committed?.offset ?? 0;
   try {
     while (!stop.aborted) {
@@ -75,13 +75,13 @@ async function work(partition: Owned, stop: AbortSignal): Promise<void> {
   }
 }
 
-function take(partition: Owned): void {
+function take(partition: OwnedPartition): void {
   note('taken', { partition: partition.partition, epoch: partition.epoch, from: partition.committed?.offset ?? 0 });
   const stop = new AbortController();
   partition.lost.addEventListener('abort', () => {
     stop.abort();
     owned.delete(partition.partition);
-    const { reason } = partition.lost.reason as LostError; // guaranteed by the port
+    const { reason } = partition.lost.reason as PartitionLostError; // guaranteed by the port
     note('lost', { partition: partition.partition, epoch: partition.epoch, reason });
   });
   const ended = work(partition, stop.signal);
@@ -101,7 +101,7 @@ async function give(partition: number): Promise<void> {
 const commands = {
   append,
   async join(group: string, topic: string, sessionMs: number) {
-    member = await log.join(group, topic, { take, give }, { sessionMs });
+    member = await log.join(group, topic, { onAssigned: take, onRevoked: give }, { sessionMs });
   },
   async leave() {
     await member?.close();
@@ -144,7 +144,7 @@ async function open(): Promise<number> {
     if (notice.type === 'log') note('notice', { message: notice.message, ...notice.fields });
   });
   const startMs = performance.now();
-  log = await openEmbeddedLog({ dir, self: name, clock: systemClock, random: systemRandom, notices, neighbours });
+  log = await openEmbeddedLog({ dir, self: name, clock: systemClock, random: systemRandom, notices, peers });
   return performance.now() - startMs;
 }
 

@@ -57,7 +57,7 @@ export class Yard {
       clock: systemClock,
       random: systemRandom,
       notices: openNotices(),
-      neighbours,
+      peers: neighbours,
     });
     this.logs.push(log);
     return log;

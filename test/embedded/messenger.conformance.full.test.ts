@@ -1,4 +1,4 @@
 import { conformsToPost } from '../conformance/messenger';
-import { openNeighbourRig } from './rig';
+import { openNeighbourRig } from '../support/embedded-ports';
 
 conformsToPost('embedded', openNeighbourRig);

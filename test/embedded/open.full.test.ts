@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock';
 import { instance } from './instance';
-import { cleanUp, freshDirectory, later, openBus, startChild, until } from './kit';
+import { cleanUp, freshDirectory, later, openBus, startChild, until } from '../support/embedded-buses';
 
 afterEach(cleanUp);
 
@@ -26,11 +26,11 @@ test('two buses in one process on one directory share registry, messenger, setti
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir, 'web#a'), await openBus(dir, 'web#b')];
   const heard = new Promise<string>((resolve) => {
-    b.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+    b.messenger.receive({ packet: ({ line }) => resolve(line), left: () => undefined });
   });
-  await b.registry.announce(instance(b.post.address, 'web'));
+  await b.registry.announce(instance(b.messenger.address, 'web'));
   expect(await a.registry.all()).toHaveLength(1);
-  a.post.send(b.post.address, { line: 'hello', body: Buffer.alloc(0) });
+  a.messenger.send(b.messenger.address, { line: 'hello', body: Buffer.alloc(0) });
   expect(await heard).toBe('hello');
   await a.settings.set('key', 'x', 0);
   expect(await b.settings.get('key')).toMatchObject({ value: 'x' });
@@ -42,8 +42,8 @@ test('two buses in one process on one directory share registry, messenger, setti
 test('closing removes the sockets and announcements, and can be repeated', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
-  await a.registry.announce(instance(a.post.address, 'web'));
-  await b.registry.announce(instance(b.post.address, 'web'));
+  await a.registry.announce(instance(a.messenger.address, 'web'));
+  await b.registry.announce(instance(b.messenger.address, 'web'));
   await Promise.all([a.close(), a.close(), b.close()]);
   expect(fs.readdirSync(path.join(dir, 's'))).toEqual([]);
   expect(fs.readdirSync(path.join(dir, 'instances'))).toEqual([]);
@@ -109,26 +109,26 @@ withFullDisk('on a disk that is full (needs root to mount one)', () => {
       ),
     });
     fs.rmSync(path.join(full, 'filler'));
-    expect((await openBus(dir)).post.address).toBeDefined();
+    expect((await openBus(dir)).messenger.address).toBeDefined();
   });
   test('an open bus rejects writes with ENOSPC, keeps its data, and still delivers packets', async () => {
     const dir = path.join(full, 'old');
     const [a, b] = [await openBus(dir), await openBus(dir)];
     await a.settings.set('key', 'one', 0);
-    await a.registry.announce(instance(a.post.address, 'web'));
+    await a.registry.announce(instance(a.messenger.address, 'web'));
     fill();
     const unreachable = { code: 'Unreachable', message: expect.stringContaining('ENOSPC') };
     await expect(a.settings.set('key', 'x'.repeat(100_000), 1)).rejects.toMatchObject(unreachable);
-    await expect(b.registry.announce(instance(b.post.address, 'web'))).rejects.toMatchObject(unreachable);
+    await expect(b.registry.announce(instance(b.messenger.address, 'web'))).rejects.toMatchObject(unreachable);
     expect(await b.settings.all()).toEqual([{ key: 'key', value: 'one', version: 1 }]);
     expect(await b.registry.all()).toHaveLength(1);
     const heard = new Promise<string>((resolve) => {
-      b.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+      b.messenger.receive({ packet: ({ line }) => resolve(line), left: () => undefined });
     });
-    a.post.send(b.post.address, { line: 'still', body: Buffer.alloc(0) });
+    a.messenger.send(b.messenger.address, { line: 'still', body: Buffer.alloc(0) });
     expect(await heard).toBe('still');
     fs.rmSync(path.join(full, 'filler'));
-    await b.registry.announce(instance(b.post.address, 'web', { name: 'web#b' }));
+    await b.registry.announce(instance(b.messenger.address, 'web', { name: 'web#b' }));
     expect(await a.registry.all()).toHaveLength(2);
   });
 });
@@ -173,7 +173,7 @@ withNamespaces('with pid namespaces (needs root and unshare)', () => {
     // A restarted container has another pid namespace, which alone must not block opening.
     const socket = path.join(dir, 's', String(fs.readdirSync(path.join(dir, 's'))[0]));
     await until(() => !accepts(socket));
-    expect((await openBus(dir)).post.address).toBeDefined();
+    expect((await openBus(dir)).messenger.address).toBeDefined();
     expect(fs.existsSync(socket)).toBe(false);
   });
   test('opening in another pid namespace rejects until the process outside has ended', async () => {

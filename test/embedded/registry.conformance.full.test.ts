@@ -1,4 +1,4 @@
 import { conformsToRegistry } from '../conformance/registry';
-import { openNeighbourRig } from './rig';
+import { openNeighbourRig } from '../support/embedded-ports';
 
 conformsToRegistry('embedded', openNeighbourRig);

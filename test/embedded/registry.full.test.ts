@@ -14,7 +14,7 @@ import {
   pollMs,
   startChild,
   until,
-} from './kit';
+} from '../support/embedded-buses';
 
 afterEach(cleanUp);
 
@@ -39,7 +39,7 @@ test('all watchers have seen the change when announce or withdraw resolves', asy
   const seen = await watch(b);
   const child = startChild('watch', dir, 'echo');
   expect(await child.next()).toMatchObject({ names: [] });
-  const mine = instance(a.post.address, 'echo', { name: 'echo#a' });
+  const mine = instance(a.messenger.address, 'echo', { name: 'echo#a' });
   for (const [change, expected] of [
     [() => a.registry.announce(mine), ['echo#a']],
     [() => a.registry.withdraw(), []],
@@ -78,7 +78,7 @@ test('a watcher that opened later detects the end of a process by its connection
   expect(seen.names).toEqual(['echo#1']);
   await child.kill();
   await until(() => seen.names.length === 0);
-  expect(filesOf(dir)).toEqual([late.post.address]);
+  expect(filesOf(dir)).toEqual([late.messenger.address]);
 });
 
 test('a bus that opens after a crash removes the files of the crashed instance', async () => {
@@ -89,7 +89,7 @@ test('a bus that opens after a crash removes the files of the crashed instance',
   expect(filesOf(dir)).toHaveLength(2);
   const bus = await openBus(dir);
   expect((await watch(bus)).names).toEqual([]);
-  expect(filesOf(dir)).toEqual([bus.post.address]);
+  expect(filesOf(dir)).toEqual([bus.messenger.address]);
 });
 
 test('the cleanup of a dead process keeps its successor with the same name', async () => {
@@ -109,8 +109,8 @@ test('the cleanup of a dead process keeps its successor with the same name', asy
 test('announcing the name of a live instance is a Conflict', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
-  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#1' }));
-  const again = instance(b.post.address, 'echo', { name: 'echo#1' });
+  await a.registry.announce(instance(a.messenger.address, 'echo', { name: 'echo#1' }));
+  const again = instance(b.messenger.address, 'echo', { name: 'echo#1' });
   await expect(b.registry.announce(again)).rejects.toMatchObject({ code: 'Conflict', details: { key: 'echo#1' } });
   await a.registry.withdraw();
   await b.registry.announce(again);
@@ -124,15 +124,15 @@ test('a stopped process stays announced, and delays announcements by less than 4
   const child = startChild('echo', dir, 'echo#1');
   await child.next();
   child.process.kill('SIGSTOP');
-  const announcing = b.registry.announce(instance(b.post.address, 'echo', { name: 'echo#2' }));
+  const announcing = b.registry.announce(instance(b.messenger.address, 'echo', { name: 'echo#2' }));
   expect(await livedMs(announcing)).toBeLessThan(400);
   expect(seen.names).toEqual(['echo#1', 'echo#2']);
   expect(await names(a)).toEqual(['echo#1', 'echo#2']);
   child.process.kill('SIGCONT');
   const contact = new Promise<string>((resolve) => {
-    a.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+    a.messenger.receive({ packet: ({ line }) => resolve(line), left: () => undefined });
   });
-  a.post.send(String(child.said()), { line: 'awake', body: Buffer.alloc(0) });
+  a.messenger.send(String(child.said()), { line: 'awake', body: Buffer.alloc(0) });
   expect(await contact).toBe('awake');
 });
 
@@ -140,8 +140,8 @@ test('all 50 instances have the same list after appearing and leaving', async ()
   const dir = freshDirectory();
   const buses = await Promise.all(Array.from({ length: 50 }, () => openBus(dir)));
   const seen = await Promise.all(buses.map((bus) => watch(bus)));
-  for (const [at, { post, registry }] of buses.entries()) {
-    await registry.announce(instance(post.address, 'echo', { name: `echo#${at}` }));
+  for (const [at, { messenger, registry }] of buses.entries()) {
+    await registry.announce(instance(messenger.address, 'echo', { name: `echo#${at}` }));
   }
   await until(() => seen.every((one) => one.names.length === 50));
   await Promise.all(buses.slice(10).map((bus) => bus.registry.withdraw()));
@@ -156,8 +156,8 @@ test('polling finds a change whose doorbell was lost', async () => {
   const [a, b] = [await openBus(dir), await openBus(dir)];
   const seen = await watch(b);
   // Simulates a process that died between its file and its doorbell: a file appears without a doorbell.
-  const file = path.join(dir, 'instances', `${a.post.address}.1`);
-  fs.writeFileSync(file, JSON.stringify(instance(a.post.address, 'echo', { name: 'echo#quiet' })));
+  const file = path.join(dir, 'instances', `${a.messenger.address}.1`);
+  fs.writeFileSync(file, JSON.stringify(instance(a.messenger.address, 'echo', { name: 'echo#quiet' })));
   expect(await until(() => seen.names[0] === 'echo#quiet')).toBe(true);
   fs.rmSync(file);
   expect(await until(() => seen.names.length === 0)).toBe(true);
@@ -167,16 +167,16 @@ test('a damaged announcement is reported once and skipped, and other announcemen
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir), await openBus(dir, 'b', notices)];
-  const wrongPrint = JSON.stringify({ ...instance(a.post.address, 'echo'), serves: { echo: 1 } });
+  const wrongPrint = JSON.stringify({ ...instance(a.messenger.address, 'echo'), serves: { echo: 1 } });
   for (const [change, text] of ['{', '[]', 'null', '{"name":"x"}', wrongPrint].entries()) {
-    const file = path.join(dir, 'instances', `${a.post.address}.${change + 1}`);
+    const file = path.join(dir, 'instances', `${a.messenger.address}.${change + 1}`);
     fs.writeFileSync(file, text);
     await names(b);
     await names(b);
     fs.rmSync(file);
   }
   expect(kept.filter(({ type }) => type === 'dropped')).toHaveLength(5);
-  await b.registry.announce(instance(b.post.address, 'echo', { name: 'echo#b' }));
+  await b.registry.announce(instance(b.messenger.address, 'echo', { name: 'echo#b' }));
   expect(await names(b)).toEqual(['echo#b']);
 });
 
@@ -185,11 +185,11 @@ test('an instance that watches its own module does not connect to itself', async
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir, 'a', notices), await openBus(dir)];
   const seen = await watch(a);
-  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#a' }));
+  await a.registry.announce(instance(a.messenger.address, 'echo', { name: 'echo#a' }));
   expect(seen.names).toEqual(['echo#a']);
   for (let n = 0; n < 5; n++) {
-    const heard = new Promise((resolve) => a.post.receive({ packet: resolve, gone: () => undefined }));
-    b.post.send(a.post.address, { line: `${n}`, body: Buffer.alloc(0) });
+    const heard = new Promise((resolve) => a.messenger.receive({ packet: resolve, left: () => undefined }));
+    b.messenger.send(a.messenger.address, { line: `${n}`, body: Buffer.alloc(0) });
     await heard; // by then its own packet would have arrived
   }
   expect(kept.filter(({ type }) => type === 'dropped')).toEqual([]);
@@ -197,7 +197,7 @@ test('an instance that watches its own module does not connect to itself', async
 
 test('a watcher of a contract named like a property of every object sees no instance', async () => {
   const bus = await openBus(freshDirectory());
-  await bus.registry.announce(instance(bus.post.address, 'echo'));
+  await bus.registry.announce(instance(bus.messenger.address, 'echo'));
   for (const contract of ['constructor', 'toString', '__proto__'])
     expect((await watch(bus, contract)).names).toEqual([]);
 });
@@ -250,7 +250,7 @@ test('a removed announcement is restored for all watchers within a second, and i
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir, 'a', notices), await openBus(dir)];
   const seen = await watch(b);
-  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#a' }));
+  await a.registry.announce(instance(a.messenger.address, 'echo', { name: 'echo#a' }));
   const folder = path.join(dir, 'instances');
   for (const round of [1, 2]) {
     for (const name of fs.readdirSync(folder)) fs.rmSync(path.join(folder, name));
@@ -267,17 +267,17 @@ test('a removed socket is recreated for new instances, and no instance is report
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir, 'a'), await openBus(dir, 'b', notices)];
-  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#a' }));
+  await a.registry.announce(instance(a.messenger.address, 'echo', { name: 'echo#a' }));
   expect((await watch(b)).names).toEqual(['echo#a']);
-  fs.rmSync(path.join(dir, 's', a.post.address));
+  fs.rmSync(path.join(dir, 's', a.messenger.address));
   const c = await openBus(dir, 'c');
   const heard = new Promise<string>((resolve) => {
-    a.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+    a.messenger.receive({ packet: ({ line }) => resolve(line), left: () => undefined });
   });
   await until(() => {
     try {
-      c.post.send(a.post.address, { line: 'new', body: Buffer.alloc(0) });
-      return fs.existsSync(path.join(dir, 's', a.post.address));
+      c.messenger.send(a.messenger.address, { line: 'new', body: Buffer.alloc(0) });
+      return fs.existsSync(path.join(dir, 's', a.messenger.address));
     } catch {
       return false; // it was refused while there was no socket
     }

@@ -33,7 +33,7 @@ beforeEach(async () => {
   const neighbours = { address: 'a', alive: () => true, ring: () => undefined, onRing: () => () => undefined };
   const notices = openNotices();
   notices.watch((notice) => void heard.push(notice));
-  log = await openEmbeddedLog({ dir, self: 'a', clock, random: systemRandom, notices, neighbours });
+  log = await openEmbeddedLog({ dir, self: 'a', clock, random: systemRandom, notices, peers: neighbours });
   await log.ensure(topic);
 });
 afterEach(async () => {

@@ -1,4 +1,4 @@
 import { conformsToSettings } from '../conformance/settings';
-import { openNeighbourRig } from './rig';
+import { openNeighbourRig } from '../support/embedded-ports';
 
 conformsToSettings('embedded', openNeighbourRig);

@@ -2,7 +2,16 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { livedMs } from '../elapsed';
-import { cleanUp, clockWithout, freshDirectory, keptNotices, openBus, pollMs, startChild, until } from './kit';
+import {
+  cleanUp,
+  clockWithout,
+  freshDirectory,
+  keptNotices,
+  openBus,
+  pollMs,
+  startChild,
+  until,
+} from '../support/embedded-buses';
 
 afterEach(async () => {
   jest.restoreAllMocks();

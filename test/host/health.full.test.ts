@@ -32,7 +32,7 @@ test.each([
 });
 
 test('notices from before the module serves are counted', async () => {
-  notices.tell({ type: 'partition', queue: 'photos.work', partition: 1, change: 'taken' });
+  notices.emit({ type: 'partition', queue: 'photos.work', partition: 1, change: 'taken' });
   expect((await ask('/metrics')).text).toContain('busbar_partitions{queue="photos.work"} 1');
 });
 

@@ -86,7 +86,7 @@ async function asked(
   afterMs: number | 'never' | 'told',
 ): Promise<{ answer: Promise<unknown> }> {
   const runs = once(child.process, 'message');
-  const answer = bus.tryRequest(desk.ask, afterMs, { absentMs: 30_000 });
+  const answer = bus.tryRequest(desk.ask, afterMs, { waitForInstanceMs: 30_000 });
   await runs;
   return { answer };
 }
@@ -149,7 +149,7 @@ test.each(['throw', 'reject'] as const)(
   async (how) => {
     const child = await serving();
     const bus = await caller();
-    await bus.tryRequest(desk.stumble, how, { absentMs: 30_000 });
+    await bus.tryRequest(desk.stumble, how, { waitForInstanceMs: 30_000 });
     expect(await child.code).toBe(exitCodes.crashed);
     const last = JSON.parse(child.lines.at(-1) ?? '') as { level: string; msg: string; err: { stack: string } };
     expect(last).toMatchObject({ level: 'fatal', msg: 'crashed: nobody caught it' });

@@ -5,7 +5,7 @@ import { exitCodes } from '../../src/host/exit';
 import { BUS, SystemModule } from '../../src/host/module';
 import { run } from '../../src/host/run';
 import type { Bus } from '../../src/index';
-import { fakeBus, fakeProcess, type FakeProcess } from './kit';
+import { fakeBus, fakeProcess, type FakeProcess } from '../support/fake-process';
 
 const desk = defineModule('desk', { ask: request(unchecked<string>(), unchecked<string>()) });
 const done: string[] = [];
@@ -50,7 +50,7 @@ test('run opens the bus, calls open(), then serves with the options of the decor
   const bus = fakeBus(done);
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, drainMs: '3s', healthPort: 0, logLevel: 'warn' }, proc);
-  expect(bus.opened).toEqual([{ module: desk, drainMs: '3s', hear: expect.any(Function) }]);
+  expect(bus.opened).toEqual([{ module: desk, drainMs: '3s', onNotice: expect.any(Function) }]);
   expect(done).toEqual(['open desk#0001', 'serve Desk {"concurrency":{"ask":3}}']);
   proc.signal('SIGTERM');
   bus.closing.resolve();
@@ -61,7 +61,7 @@ test('log lines have module, instance and pid as soon as each is known', async (
   const bus = fakeBus();
   const proc = fakeProcess();
   const open: typeof bus.open = (options) => {
-    options.hear?.({ type: 'state', part: 'registry', ok: false, reason: 'no answer' });
+    options.onNotice?.({ type: 'state', part: 'registry', ok: false, reason: 'no answer' });
     return bus.open(options);
   };
   await run(Desk, { open }, proc);
@@ -279,7 +279,7 @@ test('the setting logLevel changes the level, and removing it restores that of r
   const bus = fakeBus();
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, logLevel: 'warn' }, proc);
-  const hear = bus.opened[0]?.hear;
+  const hear = bus.opened[0]?.onNotice;
   const say = (message: string) => hear?.({ type: 'log', level: 'info', message, fields: {} });
   say('quiet');
   hear?.({ type: 'setting', key: 'logLevel', change: 'applied', value: 'info' });

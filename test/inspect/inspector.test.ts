@@ -2,7 +2,7 @@ import type { Handlers } from '../../src/delivery/handler';
 import { StoppedEarly, UnknownName } from '../../src/inspect/types';
 import type { Log } from '../../src/ports/log';
 import { heavy } from '../heavy';
-import { all, photos, rig, type Job } from './rig';
+import { all, photos, rig, type Job } from '../support/inspected-buses';
 
 const handlers = (more: Partial<Handlers<typeof photos>> = {}): Handlers<typeof photos> => ({
   add: ({ name }) => name,
@@ -30,8 +30,8 @@ describe('queues', () => {
     const { open, inspector, soon, clock, ports } = rig();
     await (await open('web')).submitAll(photos.resize, jobs(30));
     const member = await ports('tool').log.join('t.photos.work', 't.photos.work', {
-      take: (owned) => void owned.commit({ offset: 1_000, state: new Uint8Array() }),
-      give: () => Promise.resolve(),
+      onAssigned: (owned) => void owned.commit({ offset: 1_000, state: new Uint8Array() }),
+      onRevoked: () => Promise.resolve(),
     });
     await clock.advance(100);
     await soon(member.close());
@@ -49,7 +49,7 @@ describe('queues', () => {
     await bus.submitAll(photos.resize, jobs(50));
     await clock.advance(2_000);
     const look = await inspector();
-    const places = await look.parts.log.places('t.photos.work', 't.photos.work');
+    const places = await look.parts.log.committedOffsets('t.photos.work', 't.photos.work');
     const bounds = await look.parts.log.bounds('t.photos.work');
     const above = bounds.reduce((sum, { partition, end }) => sum + end - (places[partition]?.offset ?? 0), 0);
     expect(above).toBeGreaterThan(1); // settled messages are above the watermark of its partition
@@ -156,7 +156,7 @@ describe('inspecting', () => {
     await clock.advance(2_000);
     await tailing;
     expect(JSON.stringify([await look.parts.log.topics(), await look.parts.log.groups()])).toBe(before);
-    expect(await look.parts.log.places('t.photos.work', 't.photos.work')).toEqual([]);
+    expect(await look.parts.log.committedOffsets('t.photos.work', 't.photos.work')).toEqual([]);
   });
 });
 

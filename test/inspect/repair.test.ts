@@ -1,5 +1,5 @@
 import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/repair';
-import { all, photos, rig, type Job } from './rig';
+import { all, photos, rig, type Job } from '../support/inspected-buses';
 import { heavy } from '../heavy';
 
 /** A system in which odd jobs are parked until `state.mended` is set. */

@@ -1,6 +1,6 @@
 import { defineModule, unchecked, work } from '../../src/contract/contract';
 import type { Log } from '../../src/ports/log';
-import { all, photos, rig, type Job } from './rig';
+import { all, photos, rig, type Job } from '../support/inspected-buses';
 
 const never = (): Promise<void> => new Promise(() => {});
 const rest = { add: () => '', resize: () => {}, rotate: () => {} };
@@ -33,7 +33,7 @@ test('a lane whose first message hangs is stuck, with the number of messages beh
       severity: 'critical',
       about: 'photos.work',
       what: 'stuck',
-      says: 'lane bad on photos#1, attempt 1; 2 wait behind it',
+      message: 'lane bad on photos#1, attempt 1; 2 wait behind it',
       next: `busbar show ${first?.id}`,
     },
   ]);
@@ -51,7 +51,9 @@ test('a queue whose handlers all hang is stuck, although its messages have no ke
   await clock.advance(40_000);
   const { alarms } = await soon((await inspector()).status());
   expect(alarms).toMatchObject([{ what: 'stuck', about: 'photos.slow', severity: 'critical' }]);
-  expect(alarms[0]?.says).toMatch(/^2 wait, none was handled for a second; \w+ has been running on photos#1 for 40 s$/);
+  expect(alarms[0]?.message).toMatch(
+    /^2 wait, none was handled for a second; \w+ has been running on photos#1 for 40 s$/,
+  );
 });
 
 test('a queue is growing only when it receives more messages than it handles', async () => {
@@ -108,7 +110,7 @@ test('alarms report unconsumed queues, silent instances and parked messages, wor
       severity: 'warning',
       what: 'parked',
       about: 'photos.work',
-      says: '1 message is parked',
+      message: '1 message is parked',
       next: 'busbar parked photos.work',
     },
   ]);
@@ -128,7 +130,7 @@ test('a degraded part of ready instances is one warning a reason, with the insta
       severity: 'warning',
       what: 'degraded',
       about: 'commit size',
-      says: `photos#1 and 2 more: ${reason}`,
+      message: `photos#1 and 2 more: ${reason}`,
       next: 'busbar instances photos',
     },
   ]);
@@ -140,13 +142,16 @@ test('a queue whose instances are dead is unconsumed, although the log still nam
   await web.submit(photos.resize, { n: 1, key: 'a' });
   await (await open('photos')).serve(photos, { ...rest, resize: never });
   const { log } = ports('x');
-  const places: Log['places'] = async (...about) =>
-    (await log.places(...about)).map((place) => ({ ...place, owner: 'photos#9' }));
-  const look = await inspector({ log: { ...log, places }, registry: { ...ports('y').registry, all: async () => [] } });
+  const places: Log['committedOffsets'] = async (...about) =>
+    (await log.committedOffsets(...about)).map((place) => ({ ...place, owner: 'photos#9' }));
+  const look = await inspector({
+    log: { ...log, committedOffsets: places },
+    registry: { ...ports('y').registry, all: async () => [] },
+  });
   const { alarms, queues } = await soon(look.status());
   expect(queues.find(({ queue }) => queue === 'photos.work')).toMatchObject({ state: 'nobody', instances: 0 });
   expect(alarms).toMatchObject([
-    { severity: 'critical', what: 'nobody', says: '1 wait, and no instance of photos handles them' },
+    { severity: 'critical', what: 'nobody', message: '1 wait, and no instance of photos handles them' },
   ]);
 });
 
@@ -171,7 +176,7 @@ test('an entry that no instance knows is critical, and one that some know a warn
       severity: 'critical',
       about: 'photos.work',
       what: 'unserved',
-      says: '1 of photos.crop waits, known to none of 1 instance',
+      message: '1 of photos.crop waits, known to none of 1 instance',
       next: 'busbar peek photos.work --entry photos.crop',
     },
   ]);
@@ -203,7 +208,7 @@ test('an entry that no instance knows is critical, and one that some know a warn
     {
       severity: 'warning',
       what: 'unserved',
-      says: expect.stringMatching(/^\d+ of photos.crop waits?, known to 1 of 2 instances$/),
+      message: expect.stringMatching(/^\d+ of photos.crop waits?, known to 1 of 2 instances$/),
     },
   ]);
   await clock.advance(20_000);
@@ -290,14 +295,15 @@ describe('a queue whose log is blocked by an open transaction', () => {
       what: 'blocked',
       about: 'photos.work',
       next: 'kafka-transactions.sh … abort …',
-      says: "6 cannot be read: the transaction 'billing-7' (producer id 1002) is open in t.photos.work/3 from offset 57 on",
+      message:
+        "6 cannot be read: the transaction 'billing-7' (producer id 1002) is open in t.photos.work/3 from offset 57 on",
     };
     expect(alarms).toMatchObject(expected.map((one) => ({ ...more, ...one })));
   });
 
   test('names the transaction by its producer id when its transactional id is unknown', async () => {
     const { alarms } = await blocked(6, null, [null, 'other']);
-    expect(alarms[0]?.says).toContain('the transaction of producer id 1002 is open');
-    expect(alarms[0]?.says).toMatch(/, and 1 more$/);
+    expect(alarms[0]?.message).toContain('the transaction of producer id 1002 is open');
+    expect(alarms[0]?.message).toMatch(/, and 1 more$/);
   });
 });

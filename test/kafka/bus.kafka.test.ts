@@ -3,7 +3,7 @@ import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { quickest } from '../elapsed';
-import { timed } from './kit';
+import { timed } from '../support/kafka-client';
 
 kafkaSuite('buses on a cluster', (suite) => {
   let scene: Scene;
@@ -38,7 +38,7 @@ kafkaSuite('buses on a cluster', (suite) => {
     const bus = await scene.open('web');
     const lostMs = async (round: number): Promise<number> => {
       const { instance, kill } = await scene.start();
-      const asked = bus.tryRequest(shop.hang, { file: `${round}` }, { absentMs: 30_000, timeoutMs: 60_000 });
+      const asked = bus.tryRequest(shop.hang, { file: `${round}` }, { waitForInstanceMs: 30_000, timeoutMs: 60_000 });
       await scene.until(() => scene.ledger().includes(`hang ${round}`), 60_000);
       kill('SIGKILL');
       const [ended, took] = await timed(asked);

@@ -4,12 +4,12 @@ import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/queue/consumer';
+import { consumeQueue } from '../../src/work/queue/consumer';
 import { type Cluster, startCluster } from '../cluster/cluster';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
-import { group, loose, parked, topic } from '../work/rig';
-import { openRealProcess, realTime, type KafkaProcess } from './rig';
+import { group, loose, parked, topic } from '../support/work-queue';
+import { openRealProcess, realTime, type KafkaProcess } from '../support/kafka-log-ports';
 
 const { resize } = loose();
 
@@ -33,7 +33,7 @@ kafkaSuite(
       let handled = 0;
       // The engine passes on what the schema returned, and this test submits jobs and nothing else.
       const entries = new Map([[resize.name, { entry: resize, run: (() => void handled++) as Run }]]);
-      const taken = await takeQueue(
+      const taken = await consumeQueue(
         { ...parts, middleware: [], self: { module: 'photos', instance: 'photos#1' }, version: '1' },
         { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' },
       );
@@ -44,7 +44,7 @@ kafkaSuite(
         openSender({ ...parts, self, ns: 't', incarnation: life(), reached: 'broker' }).send(resize, [{ n }]);
       await Promise.all(Array.from({ length: 600 }, (_, n) => submitOne(n)));
       const committed = async (): Promise<number> =>
-        (await log.places(group, topic.name)).reduce((sum, { offset }) => sum + offset, 0);
+        (await log.committedOffsets(group, topic.name)).reduce((sum, { offset }) => sum + offset, 0);
       await until('all is handled and committed', 60_000, async () => handled === 600 && (await committed()) === 600);
       const startedMs = systemClock.mono();
       await taken.close();

@@ -2,7 +2,7 @@
 import { defaultMaxListeners, getEventListeners } from 'node:events';
 import type { Notice } from '../../src/base/notices';
 import type { Topic } from '../../src/ports/log';
-import { FakeBench, Holder, max, never, record, valuesOf } from './fakebench';
+import { FakeBench, Holder, max, never, record, valuesOf } from '../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));

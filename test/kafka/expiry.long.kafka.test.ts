@@ -2,8 +2,8 @@ import { Kafka, logLevel } from 'kafkajs';
 import { type Cluster, startCluster } from '../cluster/cluster';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
-import { commitAt, Holder } from './fakebench';
-import { openRealProcess, type KafkaProcess } from './rig';
+import { commitAt, Holder } from '../support/fake-kafka-log';
+import { openRealProcess, type KafkaProcess } from '../support/kafka-log-ports';
 
 const topic = { name: 'a.b.work', partitions: 2, compacted: false, keepMs: null };
 
@@ -26,7 +26,7 @@ kafkaSuite(
       const { log } = one;
       await log.ensure(topic);
       const places = async (group: string) => {
-        return (await log.places(group, topic.name)).map(({ partition, offset }) => [partition, offset]);
+        return (await log.committedOffsets(group, topic.name)).map(({ partition, offset }) => [partition, offset]);
       };
       await log.startGroup('listener', topic.name, 'end');
       const holder = new Holder();

@@ -1,5 +1,5 @@
 import { Reader } from '../../src/kafka/protocol/primitives';
-import { commit } from '../../src/kafka/protocol/group-requests';
+import { offsetCommit } from '../../src/kafka/protocol/group-requests';
 
 const yearMs = 365 * 86_400_000;
 
@@ -7,7 +7,7 @@ it.each([
   ['a member', { group: 'g', generation: 7, memberId: 'one-1' }],
   ['a group without members', { group: 'g', generation: -1, memberId: '' }],
 ])('a commit of %s requests a retention of years, independent of the brokers', (_, as) => {
-  const { version, body } = commit(as, [{ topic: 't', partition: 3, offset: 9, metadata: 'state' }]);
+  const { version, body } = offsetCommit(as, [{ topic: 't', partition: 3, offset: 9, metadata: 'state' }]);
   const reader = new Reader(body);
   expect([version, reader.text(), reader.i32(), reader.text()]).toEqual([4, as.group, as.generation, as.memberId]);
   const keptMs = reader.i64();

@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   const bus = await openBus({
     module: role === 'worker' ? ledger : 'sender',
     ...(JSON.parse(given) as BusGiven), // the scene writes it
-    hear: (notice) => {
+    onNotice: (notice) => {
       if (notice.type === 'state') {
         for (const { part, reason } of [notice, ...(notice.also ?? [])])
           note('state', part, notice.ok ? 'ok' : 'bad', oneLine(reason));

@@ -3,8 +3,8 @@ import { type Cluster, startCluster } from '../cluster/cluster';
 import type { Load } from './faultcontract';
 import type { Report } from './faultreport';
 import { FaultScene } from './faultscene';
-import { WireError } from '../../src/kafka/protocol/errors';
-import { openRealWire } from './rig';
+import { KafkaError } from '../../src/kafka/protocol/errors';
+import { openRealWire } from '../support/kafka-log-ports';
 
 export interface Profile {
   readonly load: Load;
@@ -65,7 +65,7 @@ export const faults = {
   },
   /** Kills the coordinator of the workers' group, and restarts it 30 s later. */
   coordinator: async ({ cluster, ns }) => {
-    const node = await asked(cluster, (wire) => wire.findCoordinator(`${ns}.ledger.work`));
+    const node = await asked(cluster, (client) => client.findCoordinator(`${ns}.ledger.work`));
     await cluster.broker(node).kill();
     await later(downMs);
     await cluster.mend();
@@ -118,13 +118,13 @@ const probeMs = 1_000;
  */
 async function worksAgain({ cluster, ns }: Around): Promise<void> {
   const topic = `${ns}.probe`;
-  await asked(cluster, async (wire) => {
+  await asked(cluster, async (client) => {
     for (;;) {
       try {
-        const { topics, controller } = await wire.metadata([topic], probeMs);
+        const { topics, controller } = await client.metadata([topic], probeMs);
         if (topics[0]?.error)
-          await wire.createTopics(
-            { node: controller, via: 'admin' },
+          await client.createTopics(
+            { node: controller, channel: 'admin' },
             [{ name: topic, partitions: probePartitions, replicas: 3, configs: { 'min.insync.replicas': '2' } }],
             probeMs,
           );
@@ -132,15 +132,15 @@ async function worksAgain({ cluster, ns }: Around): Promise<void> {
         const records = [{ key: null, value: Buffer.from('probe'), headers: {} }];
         const answers = await Promise.all(
           partitions.map(async ({ partition, leader }) => {
-            const at = { node: leader ?? -1, via: 'admin' } as const;
-            return (await wire.produce(at, [{ topic, partition, records }], probeMs))[0]?.error;
+            const at = { node: leader ?? -1, channel: 'admin' } as const;
+            return (await client.produce(at, [{ topic, partition, records }], probeMs))[0]?.error;
           }),
         );
-        const node = await wire.findCoordinator(`${ns}.ledger.work`, probeMs);
-        await wire.fetchOffsets({ node, via: 'admin' }, `${ns}.ledger.work`, null, probeMs);
+        const node = await client.findCoordinator(`${ns}.ledger.work`, probeMs);
+        await client.offsetFetch({ node, channel: 'admin' }, `${ns}.ledger.work`, null, probeMs);
         if (answers.length === probePartitions && answers.every((error) => error === null)) return;
       } catch (error) {
-        if (!(error instanceof WireError)) throw error;
+        if (!(error instanceof KafkaError)) throw error;
       }
       await later(100);
     }
@@ -149,17 +149,20 @@ async function worksAgain({ cluster, ns }: Around): Promise<void> {
 
 /** Returns the broker that leads the partition. */
 export async function leaderOf(cluster: Cluster, topic: string, partition: number): Promise<number> {
-  const { topics } = await asked(cluster, (wire) => wire.metadata([topic]));
+  const { topics } = await asked(cluster, (client) => client.metadata([topic]));
   const leader = topics[0]?.partitions[partition]?.leader;
   if (leader == null) throw new Error(`no broker leads ${topic}/${partition}`);
   return leader;
 }
-async function asked<T>(cluster: Cluster, question: (wire: ReturnType<typeof openRealWire>) => Promise<T>): Promise<T> {
-  const wire = openRealWire(cluster.brokers, 'looker');
+async function asked<T>(
+  cluster: Cluster,
+  question: (client: ReturnType<typeof openRealWire>) => Promise<T>,
+): Promise<T> {
+  const client = openRealWire(cluster.brokers, 'looker');
   try {
-    return await question(wire);
+    return await question(client);
   } finally {
-    await wire.close();
+    await client.close();
   }
 }
 

@@ -1,7 +1,7 @@
 /** Kafka's tools inspect busbar's queues, and a foreign consumer joins a group of busbar. */
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
-import { foreignRig, press, type ForeignRig } from './foreignrig';
+import { foreignRig, press, type ForeignRig } from '../support/foreign-clients';
 
 kafkaSuite(
   "Kafka's tools with busbar's groups",

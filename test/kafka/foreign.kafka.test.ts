@@ -4,8 +4,8 @@ import { CompressionCodecs, CompressionTypes, type Message } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { quickest } from '../elapsed';
-import { foreignRig, type ForeignRig } from './foreignrig';
-import { longestHold } from './kit';
+import { foreignRig, type ForeignRig } from '../support/foreign-clients';
+import { longestHold } from '../support/kafka-client';
 
 /** `{ n }` in MessagePack, for n up to 127. */
 const packed = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]);

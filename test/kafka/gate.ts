@@ -1,9 +1,9 @@
 /** A broker client and a clock that can pause and end, as those of a stopped or killed process. */
 import type { Clock, Timer } from '../../src/base/clock';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 
 export interface Gate {
-  readonly wire: Wire;
+  readonly client: BrokerClient;
   readonly clock: Clock;
   /** Holds back all answers and timers until `open`. Requests in flight still arrive. */
   shut(): void;
@@ -14,7 +14,7 @@ export interface Gate {
 }
 
 /** Wraps a broker client and a clock, which pause while the gate is shut. */
-export function gate(wire: Wire, clock: Clock): Gate {
+export function gate(client: BrokerClient, clock: Clock): Gate {
   let state: 'open' | 'shut' | 'dead' = 'open';
   let held: (() => void)[] = [];
   const enter = (run: () => void): void => {
@@ -28,7 +28,7 @@ export function gate(wire: Wire, clock: Clock): Gate {
         (error: unknown) => enter(() => reject(error as Error)), // the broker client rejects with errors
       );
     });
-  const asked = new Proxy(wire, {
+  const asked = new Proxy(client, {
     get(target, name, receiver) {
       const method: unknown = Reflect.get(target, name, receiver);
       if (typeof method !== 'function') return method;
@@ -40,7 +40,7 @@ export function gate(wire: Wire, clock: Clock): Gate {
     },
   });
   return {
-    wire: asked,
+    client: asked,
     clock: {
       now: () => clock.now(),
       mono: () => clock.mono(),

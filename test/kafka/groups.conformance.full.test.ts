@@ -1,5 +1,5 @@
 import { conformsToGroups } from '../conformance/groups';
-import { openFakeRig } from './fakerig';
+import { openFakeRig } from '../support/fake-kafka-ports';
 
 const options = { pauses: true, testMs: 60_000 };
 conformsToGroups('kafka on brokers in memory', () => openFakeRig(5), options);

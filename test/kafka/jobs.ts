@@ -4,11 +4,11 @@ import { decodeBody } from '../../src/format/codec';
 import { parseEnvelope } from '../../src/format/envelope';
 import { namesIn } from '../../src/format/names';
 import type { Bus } from '../../src/index';
-import type { GroupPlace, Stored } from '../../src/ports/log';
+import type { CommittedProgress, Stored } from '../../src/ports/log';
 import { decodeState } from '../../src/work/progress/commit-state';
 import { shop } from '../bus/contract';
 import type { Scene } from '../bus/processes';
-import { openRealProcess, type KafkaProcess } from './rig';
+import { openRealProcess, type KafkaProcess } from '../support/kafka-log-ports';
 
 const submitters = 8;
 const orders = 40;
@@ -85,7 +85,7 @@ export class Jobs {
   /** Polls the commits of the group: a job that is settled at that moment must never begin again. */
   async #watch(): Promise<void> {
     while (this.#running) {
-      const places = await this.#looker.log.places(this.#queue, this.#queue).catch((error: unknown) => {
+      const places = await this.#looker.log.committedOffsets(this.#queue, this.#queue).catch((error: unknown) => {
         if (!isBusError(error, 'Unreachable')) this.faults.push(`looking at the group: ${String(error)}`);
         return [];
       });
@@ -95,7 +95,7 @@ export class Jobs {
     }
   }
 
-  #note({ partition, offset, state }: GroupPlace, atMs: number): void {
+  #note({ partition, offset, state }: CommittedProgress, atMs: number): void {
     const settled = this.#settled.get(partition) ?? new Map<number, number>();
     this.#settled.set(partition, settled);
     const before = this.#watermarks.get(partition) ?? 0;
@@ -176,7 +176,7 @@ export class Jobs {
   }
 
   async #wentBack(): Promise<readonly string[]> {
-    const places = await this.#looker.log.places(this.#queue, this.#queue);
+    const places = await this.#looker.log.committedOffsets(this.#queue, this.#queue);
     const last = new Map(places.map(({ partition, offset }) => [partition, offset]));
     const lower = [...this.#watermarks].filter(([partition, offset]) => (last.get(partition) ?? 0) < offset);
     return lower.map(([partition, offset]) => `partition ${partition} was committed at ${offset}, and is lower now`);

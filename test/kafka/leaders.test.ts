@@ -1,8 +1,8 @@
 import type { Notice } from '../../src/base/notices';
-import { WireError } from '../../src/kafka/protocol/errors';
-import { View } from '../../src/kafka/cluster/metadata';
+import { KafkaError } from '../../src/kafka/protocol/errors';
+import { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import type { Metadata } from '../../src/kafka/protocol/types';
-import { FakeBench, Holder, max, record, valuesOf } from './fakebench';
+import { FakeBench, Holder, max, record, valuesOf } from '../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -13,7 +13,7 @@ afterEach(async () => {
 
 /** Disables the listeners of metadata changes, so that no component reacts to a refresh by another one. */
 function makeDeaf(): void {
-  jest.spyOn(View.prototype, 'watch').mockImplementation(() => () => undefined);
+  jest.spyOn(ClusterMetadata.prototype, 'watch').mockImplementation(() => () => undefined);
 }
 const states = (heard: readonly Notice[]): readonly (readonly [boolean, string])[] =>
   heard.flatMap((one) => (one.type === 'state' && one.part === 'reading a.b.work' ? [[one.ok, one.reason]] : []));
@@ -82,7 +82,7 @@ describe('a partition added during a fetch of its broker', () => {
     const early = await bench.run(log.tail(topic, 'end'));
     void early.read(max);
     await bench.clock.advance(600);
-    bench.cluster.script = ({ name, via }) => (name === 'fetch' && via === 'tails' ? 'never' : undefined);
+    bench.cluster.script = ({ name, channel: via }) => (name === 'fetch' && via === 'tails' ? 'never' : undefined);
     await bench.clock.advance(600); // a fetch is in flight that is not answered before its deadline
     const late = await bench.run(log.tail(topic, 'end'));
     const read = bench.watch(late.read(max));
@@ -99,40 +99,41 @@ describe('the cluster metadata', () => {
     const partitions = [{ partition: 0, leader, epoch, replicas: [1, 2], inSync: [1, 2] }];
     return { cluster: '', controller: 1, nodes: [], topics: [{ name: 't', error: null, internal: false, partitions }] };
   };
-  const spot = { topic: 't', partition: 0 };
+  const topicPartition = { topic: 't', partition: 0 };
   async function openView() {
-    const view = bench.view('one');
-    const look = async (said: Metadata | WireError): Promise<number | undefined> => {
-      view.parts.wire.metadata = () => (said instanceof WireError ? Promise.reject(said) : Promise.resolve(said));
-      await bench.run(view.refresh());
-      return view.leader(spot);
+    const metadata = bench.view('one');
+    const look = async (said: Metadata | KafkaError): Promise<number | undefined> => {
+      metadata.parts.client.metadata = () =>
+        said instanceof KafkaError ? Promise.reject(said) : Promise.resolve(said);
+      await bench.run(metadata.refresh());
+      return metadata.leader(topicPartition);
     };
-    view.parts.wire.metadata = () => Promise.resolve(answer(1, 3));
-    await bench.run(view.find('t'));
-    return { view, look };
+    metadata.parts.client.metadata = () => Promise.resolve(answer(1, 3));
+    await bench.run(metadata.findTopic('t'));
+    return { view: metadata, look };
   }
 
   it('keeps a leader when a broker returns one of an earlier election', async () => {
-    const { view, look } = await openView();
+    const { view: metadata, look } = await openView();
     expect(await look(answer(2, 4))).toBe(2);
     expect(await look(answer(1, 3))).toBe(2);
     expect(await look(answer(null, 5))).toBeUndefined();
     expect(await look(answer(1, 6))).toBe(1);
     // A recreated topic counts its elections from 0, and the known leader rejects requests for it.
-    view.doubt(spot, 1);
+    metadata.invalidateLeader(topicPartition, 1);
     expect(await look(answer(2, 0))).toBe(2);
     expect(await look(answer(1, -1))).toBe(1); // a broker that returns no election count
   });
 
   it('notifies its watchers of each refresh and each doubted leader', async () => {
-    const { view, look } = await openView();
+    const { view: metadata, look } = await openView();
     let changes = 0;
-    const unwatch = view.watch(() => changes++);
+    const unwatch = metadata.watch(() => changes++);
     await look(answer(2, 4));
-    await look(new WireError('CONNECTION', 'no broker answers'));
-    view.doubt(spot, 1);
+    await look(new KafkaError('CONNECTION', 'no broker answers'));
+    metadata.invalidateLeader(topicPartition, 1);
     expect(changes).toBe(2);
-    view.doubt(spot, 2);
+    metadata.invalidateLeader(topicPartition, 2);
     expect(changes).toBe(3);
     unwatch();
     await look(answer(2, 5));

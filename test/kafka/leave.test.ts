@@ -5,7 +5,7 @@ import { defaults, liveConfig } from '../../src/config';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import type { Registry } from '../../src/ports/registry';
-import { openOn } from './postrig';
+import { openOn } from '../support/kafka-messenger';
 
 const maths = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
 const web = defineModule('web', { ping: request(unchecked<number>(), unchecked<number>()) });
@@ -18,11 +18,11 @@ function system() {
     const process = world.process(name);
     const opening = openOn({ ...process, registry: change(process.registry) }, { inboxPartitions: 4 });
     await clock.advance(100);
-    const { post, registry } = await opening;
+    const { messenger, registry } = await opening;
     const notices = openNotices();
     const built = buildBus({
       ...process,
-      post,
+      messenger,
       registry,
       notices,
       live: liveConfig(defaults, notices, clock),
@@ -42,7 +42,7 @@ function system() {
         lingerMs: 300,
         messageBytesMax: 1_000_000,
       },
-      closePorts: async () => post.close(),
+      closePorts: async () => messenger.close(),
     });
     await clock.advance(100);
     await built.opened;

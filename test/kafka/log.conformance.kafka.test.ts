@@ -1,6 +1,6 @@
 import { conformsToLog } from '../conformance/log';
 import { kafkaSuite } from '../cluster/suite';
-import { openKafkaRig } from './rig';
+import { openKafkaRig } from '../support/kafka-log-ports';
 
 kafkaSuite('the log on real servers', (suite) => {
   conformsToLog('kafka', () => openKafkaRig(suite.cluster.brokers), { compactsLater: true, testMs: 300_000 });

@@ -6,8 +6,8 @@ import { leadAsPreferredAt, until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { livedMs } from '../elapsed';
-import { LogScene } from './logscene';
-import { openProcess, realTime } from './rig';
+import { LogScene } from '../support/append-ledger';
+import { openProcess, realTime } from '../support/kafka-log-ports';
 
 /** Moves the leader of each partition to its first replica, and waits until every broker reports it. */
 function leadAsPreferred(cluster: Cluster): Promise<void> {

@@ -1,7 +1,7 @@
 /** The log and its groups under load while servers freeze, stop answering and restart in turn. */
 import { openHole, type Hole } from '../cluster/hole';
 import { kafkaSuite } from '../cluster/suite';
-import { later, LogScene } from './logscene';
+import { later, LogScene } from '../support/append-ledger';
 
 jest.setTimeout(240_000);
 

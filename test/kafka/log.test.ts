@@ -1,4 +1,4 @@
-import { FakeBench, max, record, valuesOf } from './fakebench';
+import { FakeBench, max, record, valuesOf } from '../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));

@@ -5,11 +5,11 @@ import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/queue/consumer';
+import { consumeQueue } from '../../src/work/queue/consumer';
 import type { Stored, Tail } from '../../src/ports/log';
-import { group, jobs, parked, topic } from '../work/rig';
-import { FakeBench, max, record, valuesOf } from './fakebench';
-import type { KafkaProcess } from './rig';
+import { group, jobs, parked, topic } from '../support/work-queue';
+import { FakeBench, max, record, valuesOf } from '../support/fake-kafka-log';
+import type { KafkaProcess } from '../support/kafka-log-ports';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -51,7 +51,7 @@ async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () =
   const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
   const limits = () => ({ concurrency: 100 });
   const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const, limits };
-  const taken = await bench.run(takeQueue(parts, queue));
+  const taken = await bench.run(consumeQueue(parts, queue));
   const self = { module: 'web', instance: 'web#two' };
   const sender = openSender({
     ...around(two),

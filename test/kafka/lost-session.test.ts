@@ -6,10 +6,10 @@ import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
 import { printEnvelope } from '../../src/format/envelope';
 import { seededRandom } from '../../src/memory/clock';
-import { takeQueue } from '../../src/work/queue/consumer';
+import { consumeQueue } from '../../src/work/queue/consumer';
 import { parkedTopic, workTopic } from '../../src/work/topics';
 import { openKafkaLog } from '../../src/kafka/log';
-import { FakeBench, record } from './fakebench';
+import { FakeBench, record } from '../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -24,7 +24,7 @@ async function open() {
   const told: Notice[] = [];
   notices.watch((notice) => void told.push(notice));
   const random = seededRandom(3);
-  const log = openKafkaLog({ wire: bench.cluster.wire('one'), clock, random, notices, self: 'photos#1', ns: '' });
+  const log = openKafkaLog({ client: bench.cluster.wire('one'), clock, random, notices, self: 'photos#1', ns: '' });
   const parts = {
     clock,
     notices,
@@ -40,7 +40,7 @@ async function open() {
     const topic = workTopic('t', 'photos', name === 'work' ? undefined : name);
     taken.push(
       await bench.run(
-        takeQueue(parts, {
+        consumeQueue(parts, {
           name: `photos.${name}`,
           topic,
           group: topic.name,
@@ -89,7 +89,7 @@ async function during(make: (on: boolean) => void): Promise<readonly Notice[]> {
   await bench.until(() => closing.settled, 120_000);
   return heard;
 }
-const ofGroups = ['heartbeat', 'join', 'sync', 'commit'];
+const ofGroups = ['heartbeat', 'joinGroup', 'syncGroup', 'offsetCommit'];
 const nodes = [1, 2, 3];
 
 describe('an instance with three queues of twelve partitions', () => {

@@ -1,9 +1,9 @@
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
 import { conformsToPost } from '../conformance/messenger';
-import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
-import { waitIn } from '../memory/rig';
-import { openOn } from './postrig';
+import { instanceOf, type Rig, type RigProcess } from '../support/conformance';
+import { waitIn } from '../support/memory-ports';
+import { openOn } from '../support/kafka-messenger';
 
 /** Opens a rig whose instances are all announced and watch each other, as callers watch the modules they call. */
 async function openRig(seed?: number): Promise<Rig> {
@@ -18,9 +18,9 @@ async function openRig(seed?: number): Promise<Rig> {
     async process() {
       const name = `p${++processes}`;
       const process = world.process(name);
-      const { post, registry } = await openOn(process);
+      const { messenger, registry } = await openOn(process);
       const { log, settings } = process;
-      const one: RigProcess = { log, settings, post, registry, crash: async () => process.crash() };
+      const one: RigProcess = { log, settings, messenger, registry, crash: async () => process.crash() };
       await registry.announce(instanceOf(one, name, 'rig'));
       await registry.watch('rig', () => undefined);
       return one;

@@ -2,11 +2,11 @@
 import { BusError, isBusError } from '../../src/base/errors';
 import { memoryWorld, type MemoryProcess } from '../../src/memory/world';
 import { virtualClock } from '../../src/memory/clock';
-import type { Roads } from '../../src/kafka/messenger/transport';
+import type { Transport } from '../../src/kafka/messenger/transport';
 import type { Tail } from '../../src/ports/log';
 import type { Instance } from '../../src/ports/registry';
-import { waitIn } from '../memory/rig';
-import { memoryRoads, openOn, type PostProcess } from './postrig';
+import { waitIn } from '../support/memory-ports';
+import { memoryRoads, openOn, type PostProcess } from '../support/kafka-messenger';
 
 const nothing = new Uint8Array(0);
 
@@ -22,29 +22,29 @@ function system() {
   const wait = waitIn(clock);
   async function open(
     name: string,
-    more: { roads?: (own: Roads) => Roads; inboxPartitions?: number; aheadMs?: () => number } = {},
+    more: { transport?: (own: Transport) => Transport; inboxPartitions?: number; aheadMs?: () => number } = {},
   ): Promise<Ear> {
     const process = world.process(name);
-    const { roads = (own: Roads) => own, inboxPartitions = 1, aheadMs = () => 0 } = more;
+    const { transport = (own: Transport) => own, inboxPartitions = 1, aheadMs = () => 0 } = more;
     const now = (): number => process.clock.now() + aheadMs();
     const opened = await openOn(
       { ...process, clock: { ...process.clock, now } },
-      { roads: roads(memoryRoads(process.log)), inboxPartitions },
+      { transport: transport(memoryRoads(process.log)), inboxPartitions },
     );
     const [lines, gone]: [string[], string[]] = [[], []];
-    opened.post.receive({
+    opened.messenger.receive({
       packet: ({ line }) => void lines.push(line),
-      gone: (address) => void gone.push(address),
+      left: (address) => void gone.push(address),
     });
     return { ...opened, process, lines, gone };
   }
   return { clock, wait, open };
 }
-function announced({ post }: Ear, name: string, serves: readonly string[]): Instance {
+function announced({ messenger }: Ear, name: string, serves: readonly string[]): Instance {
   return {
     name,
     module: 'photos',
-    address: post.address,
+    address: messenger.address,
     incarnation: name,
     host: 'here',
     pid: 1,
@@ -55,21 +55,21 @@ function announced({ post }: Ear, name: string, serves: readonly string[]): Inst
   };
 }
 
-function answerAll({ post, lines, gone }: Ear): void {
-  post.receive({
+function answerAll({ messenger, lines, gone }: Ear): void {
+  messenger.receive({
     packet({ line }, from) {
       lines.push(line);
-      post.send(from, { line: `answer to ${line}`, body: nothing });
+      messenger.send(from, { line: `answer to ${line}`, body: nothing });
     },
-    gone: (address) => void gone.push(address),
+    left: (address) => void gone.push(address),
   });
 }
 
 test('instances that share a partition receive only their own packets', async () => {
   const { wait, open } = system();
   const [a, b, c] = [await open('a'), await open('b'), await open('c')];
-  a.post.send(b.post.address, { line: 'for b', body: nothing });
-  a.post.send(c.post.address, { line: 'for c', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'for b', body: nothing });
+  a.messenger.send(c.messenger.address, { line: 'for c', body: nothing });
   await wait(() => b.lines.length + c.lines.length === 2, 1_000, 'both arrive');
   expect([a.lines, b.lines, c.lines]).toEqual([[], ['for b'], ['for c']]);
 });
@@ -77,11 +77,11 @@ test('instances that share a partition receive only their own packets', async ()
 test('an instance receives no packet for the dead previous owner of its partition', async () => {
   const { wait, open } = system();
   const [a, b] = [await open('a'), await open('b')];
-  const before = b.post.address;
+  const before = b.messenger.address;
   b.process.crash();
   const heir = await open('b again');
-  a.post.send(before, { line: 'for the one before', body: nothing });
-  a.post.send(heir.post.address, { line: 'for the heir', body: nothing });
+  a.messenger.send(before, { line: 'for the one before', body: nothing });
+  a.messenger.send(heir.messenger.address, { line: 'for the heir', body: nothing });
   await wait(() => heir.lines.length > 0, 1_000, 'it arrives');
   expect(heir.lines).toEqual(['for the heir']);
 });
@@ -92,7 +92,7 @@ test('a departure is reported only after the packets that the dead instance had 
   const held = new Promise<void>((resolve) => (hold = resolve));
   let holding = false;
   // The inbox is read with a delay: the reply is in the log, and its sender is dead.
-  const slow = (own: Roads): Roads => ({
+  const slow = (own: Transport): Transport => ({
     ...own,
     async tail(topic, partition, via) {
       const tail = await own.tail(topic, partition, via);
@@ -106,15 +106,15 @@ test('a departure is reported only after the packets that the dead instance had 
       };
     },
   });
-  const [a, b] = [await open('a', { roads: slow }), await open('b')];
+  const [a, b] = [await open('a', { transport: slow }), await open('b')];
   const order: string[] = [];
-  a.post.receive({ packet: ({ line }) => void order.push(line), gone: () => void order.push('gone') });
+  a.messenger.receive({ packet: ({ line }) => void order.push(line), left: () => void order.push('gone') });
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'ask', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'ask', body: nothing });
   await wait(() => b.lines.length === 1, 1_000, 'it is asked');
   holding = true;
-  b.post.send(a.post.address, { line: 'answer', body: nothing });
+  b.messenger.send(a.messenger.address, { line: 'answer', body: nothing });
   await wait(async () => (await b.process.log.bounds('test.inbox'))[0]?.end !== 0, 1_000, 'the answer is in the log');
   b.process.crash();
   for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
@@ -130,16 +130,16 @@ test('an instance that stops serving a watched contract is not reported as gone'
   await b.registry.announce(announced(b, 'b', ['photos', 'busbar']));
   let seen = 0;
   await a.registry.watch('photos', (instances) => void (seen = instances.length));
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await b.registry.announce(announced(b, 'b', ['busbar']));
   await wait(() => seen === 0, 1_000, 'it is seen to be gone from there');
-  a.post.send(b.post.address, { line: 'two', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'two', body: nothing });
   await wait(() => b.lines.length === 2, 1_000, 'it is still reached');
   expect(a.gone).toEqual([]);
 });
 
 /** Loses the answers to liveness probes, as a process that stands still does. */
-const dumb = (own: Roads): Roads => ({
+const dumb = (own: Transport): Transport => ({
   ...own,
   append: (topic, partition, record, withinMs) =>
     record.headers['post'] === 'here' ? Promise.resolve() : own.append(topic, partition, record, withinMs),
@@ -152,12 +152,12 @@ test('an instance that lost its announcement is reported as gone only when it di
   await b.registry.announce(announced(b, 'b', ['photos']));
   let seen = 0;
   await a.registry.watch('photos', (instances) => void (seen = instances.length));
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await b.registry.withdraw();
   await wait(() => seen === 0, 5_000, 'it is seen to be gone from there');
   await clock.advance(60_000);
   expect(a.gone).toEqual([]);
-  a.post.send(b.post.address, { line: 'two', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'two', body: nothing });
   await wait(() => a.lines.length === 2, 1_000, 'it is answered');
   b.process.crash();
   await wait(() => a.gone.length === 1, 5_000, 'its end is told');
@@ -165,17 +165,17 @@ test('an instance that lost its announcement is reported as gone only when it di
 
 test('the deadline of a liveness probe begins when a broker has accepted the probe', async () => {
   const { clock, wait, open } = system();
-  const slow = (own: Roads): Roads => ({
+  const slow = (own: Transport): Transport => ({
     ...own,
     async append(topic, partition, record, withinMs) {
       if (record.headers['post'] === 'ask') await new Promise<void>((resolve) => clock.after(800, resolve));
       return own.append(topic, partition, record, withinMs);
     },
   });
-  const [a, b] = [await open('a', { roads: slow }), await open('b')];
+  const [a, b] = [await open('a', { transport: slow }), await open('b')];
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await wait(() => b.lines.length === 1, 1_000, 'it arrives');
   await b.registry.withdraw();
   await clock.advance(60_000);
@@ -183,7 +183,7 @@ test('the deadline of a liveness probe begins when a broker has accepted the pro
 });
 
 /** Delays the result of each read of this inbox until `held` resolves. */
-function reading(held: () => Promise<unknown> | undefined): (own: Roads) => Roads {
+function reading(held: () => Promise<unknown> | undefined): (own: Transport) => Transport {
   return (own) => ({
     ...own,
     async tail(topic, partition, via) {
@@ -203,10 +203,10 @@ function reading(held: () => Promise<unknown> | undefined): (own: Roads) => Road
 test('an instance whose answer waits in a delayed inbox is not reported as gone', async () => {
   const { clock, open } = system();
   let held: Promise<void> | undefined;
-  const [a, b] = [await open('a', { roads: reading(() => held) }), await open('b')];
+  const [a, b] = [await open('a', { transport: reading(() => held) }), await open('b')];
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await clock.advance(100);
   for (let round = 0; round < 10; round++) {
     let goOn: (() => void) | undefined;
@@ -224,15 +224,15 @@ test('an instance that reads probes slowly is not reported as gone while its pac
   const { clock, open } = system();
   let held: Promise<void> | undefined;
   let goOn: (() => void) | undefined;
-  const [a, b] = [await open('a'), await open('b', { roads: reading(() => held) })];
+  const [a, b] = [await open('a'), await open('b', { transport: reading(() => held) })];
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await clock.advance(100);
   held = new Promise((resolve) => (goOn = resolve));
   await b.registry.withdraw();
   for (let n = 0; n < 50; n++) {
-    b.post.send(a.post.address, { line: 'a refusal', body: nothing });
+    b.messenger.send(a.messenger.address, { line: 'a refusal', body: nothing });
     await clock.advance(100);
   }
   expect(a.gone).toEqual([]);
@@ -248,24 +248,24 @@ test('an instance answers a liveness probe before it handles packets read with i
   let goOn: (() => void) | undefined;
   let handled = 0;
   const handledBefore: number[] = [];
-  const roads = (own: Roads): Roads => ({
+  const transport = (own: Transport): Transport => ({
     ...reading(() => held)(own),
     append(topic, partition, record, withinMs) {
       if (record.headers['post'] === 'here') handledBefore.push(handled);
       return own.append(topic, partition, record, withinMs);
     },
   });
-  const [a, b] = [await open('a'), await open('b', { roads })];
-  b.post.receive({ packet: () => void handled++, gone: () => undefined });
+  const [a, b] = [await open('a'), await open('b', { transport })];
+  b.messenger.receive({ packet: () => void handled++, left: () => undefined });
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'first', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'first', body: nothing });
   await clock.advance(100);
   held = new Promise((resolve) => (goOn = resolve));
-  a.post.send(b.post.address, { line: 'one that is being read', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one that is being read', body: nothing });
   await clock.advance(10);
   const before = handled;
-  for (let n = 0; n < 100; n++) a.post.send(b.post.address, { line: `${n}`, body: nothing });
+  for (let n = 0; n < 100; n++) a.messenger.send(b.messenger.address, { line: `${n}`, body: nothing });
   await b.registry.withdraw();
   await clock.advance(50);
   held = undefined;
@@ -277,9 +277,9 @@ test('an instance answers a liveness probe before it handles packets read with i
 test('a departure is reported within 500 ms of its registry change, despite an earlier one', async () => {
   const { clock, open } = system();
   const [a, b, c] = [await open('a'), await open('b'), await open('c')];
-  for (const [name, ear] of Object.entries({ b, c })) {
-    await ear.registry.announce(announced(ear, name, ['photos']));
-    a.post.send(ear.post.address, { line: 'one', body: nothing });
+  for (const [name, subscription] of Object.entries({ b, c })) {
+    await subscription.registry.announce(announced(subscription, name, ['photos']));
+    a.messenger.send(subscription.messenger.address, { line: 'one', body: nothing });
   }
   await a.registry.watch('photos', () => undefined);
   await clock.advance(100);
@@ -289,25 +289,27 @@ test('a departure is reported within 500 ms of its registry change, despite an e
   await c.registry.withdraw();
   c.process.crash();
   await clock.advance(250);
-  expect(a.gone).toEqual([b.post.address]);
+  expect(a.gone).toEqual([b.messenger.address]);
   await clock.advance(250);
-  expect(a.gone).toEqual([b.post.address, c.post.address]);
+  expect(a.gone).toEqual([b.messenger.address, c.messenger.address]);
 });
 
 test('an address that was reported as gone accepts packets after it is announced again', async () => {
   const { wait, open } = system();
-  const [a, b] = [await open('a'), await open('b', { roads: dumb })];
+  const [a, b] = [await open('a'), await open('b', { transport: dumb })];
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await wait(() => b.lines.length === 1, 1_000, 'it arrives');
   await b.registry.withdraw();
   await wait(() => a.gone.length === 1, 5_000, 'it is told');
-  expect(() => a.post.send(b.post.address, { line: 'no', body: nothing })).toThrow(/no instance has the address/);
+  expect(() => a.messenger.send(b.messenger.address, { line: 'no', body: nothing })).toThrow(
+    /no instance has the address/,
+  );
   await b.registry.announce(announced(b, 'b', ['photos']));
   const sent = (): boolean => {
     try {
-      a.post.send(b.post.address, { line: 'two', body: nothing });
+      a.messenger.send(b.messenger.address, { line: 'two', body: nothing });
       return true;
     } catch (error) {
       if (isBusError(error, 'Unreachable')) return false;
@@ -320,16 +322,18 @@ test('an address that was reported as gone accepts packets after it is announced
 
 test('a caller that only lost its announcement is answered as soon as its packet arrives', async () => {
   const { clock, wait, open } = system();
-  const [a, b] = [await open('a', { roads: dumb }), await open('b')];
+  const [a, b] = [await open('a', { transport: dumb }), await open('b')];
   answerAll(b);
   await a.registry.announce(announced(a, 'a', ['photos']));
   await b.registry.watch('photos', () => undefined);
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await wait(() => a.lines.length === 1, 1_000, 'it is answered');
   await a.registry.withdraw();
   await wait(() => b.gone.length === 1, 5_000, 'it seems dead');
-  expect(() => b.post.send(a.post.address, { line: 'no', body: nothing })).toThrow(/no instance has the address/);
-  a.post.send(b.post.address, { line: 'two', body: nothing });
+  expect(() => b.messenger.send(a.messenger.address, { line: 'no', body: nothing })).toThrow(
+    /no instance has the address/,
+  );
+  a.messenger.send(b.messenger.address, { line: 'two', body: nothing });
   await wait(() => a.lines.length === 2, 1_000, 'it is answered again');
   expect(b.heard).toEqual([]);
   await clock.advance(5_000);
@@ -345,7 +349,7 @@ test('an unknown caller without an announcement is answered, and reported as gon
   await clock.advance(1_000);
   expect(b.gone).toEqual([]); // they never exchanged a packet
   answerAll(b);
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await wait(() => a.lines.length === 1, 1_000, 'it is answered');
   expect(a.lines).toEqual(['answer to one']);
   await clock.advance(60_000);
@@ -360,16 +364,16 @@ test.each([
 ])('a departure is reported although a loopback packet %s', async (_how, failing) => {
   const { clock, wait, open } = system();
   let fails = false;
-  const faulty = (own: Roads): Roads => ({
+  const faulty = (own: Transport): Transport => ({
     ...own,
     append: (topic, partition, record, withinMs) =>
       fails && record.headers['post'] === 'echo' ? failing() : own.append(topic, partition, record, withinMs),
   });
-  const [a, b, c] = [await open('a', { roads: faulty }), await open('b'), await open('c')];
+  const [a, b, c] = [await open('a', { transport: faulty }), await open('b'), await open('c')];
   await b.registry.announce(announced(b, 'b', ['photos']));
   await c.registry.announce(announced(c, 'c', ['photos']));
   await a.registry.watch('photos', () => undefined);
-  for (const { post } of [b, c]) a.post.send(post.address, { line: 'x', body: nothing });
+  for (const { messenger } of [b, c]) a.messenger.send(messenger.address, { line: 'x', body: nothing });
   fails = true;
   b.process.crash();
   await clock.advance(60_000);
@@ -382,7 +386,7 @@ test.each([
 
 test('the broker clock estimates the skew from a loopback packet at opening', async () => {
   const { open } = system();
-  const ahead = (own: Roads): Roads => ({
+  const ahead = (own: Transport): Transport => ({
     ...own,
     async tail(topic, partition, via) {
       const tail = await own.tail(topic, partition, via);
@@ -391,30 +395,30 @@ test('the broker clock estimates the skew from a loopback packet at opening', as
       return { ...tail, read: async (max) => later(await tail.read(max)) };
     },
   });
-  expect((await open('a', { roads: ahead })).post.skewMs).toBe(3_600_000);
-  expect((await open('b')).post.skewMs).toBe(0);
+  expect((await open('a', { transport: ahead })).messenger.skewMs).toBe(3_600_000);
+  expect((await open('b')).messenger.skewMs).toBe(0);
 });
 
 test('the skew follows a changed local clock immediately, so that deadlines hold', async () => {
   const { clock, open } = system();
   let aheadMs = 0;
   const a = await open('a', { aheadMs: () => aheadMs });
-  expect(a.post.skewMs).toBe(0);
+  expect(a.messenger.skewMs).toBe(0);
   aheadMs = 30_000;
-  expect(a.post.skewMs).toBe(-30_000);
+  expect(a.messenger.skewMs).toBe(-30_000);
   aheadMs = -30_000;
-  expect(a.post.skewMs).toBe(30_000);
+  expect(a.messenger.skewMs).toBe(30_000);
   await clock.advance(2_000);
-  a.post.send(a.post.address, { line: 'it measures again', body: nothing });
+  a.messenger.send(a.messenger.address, { line: 'it measures again', body: nothing });
   await clock.advance(100);
-  expect(a.post.skewMs).toBe(30_000);
+  expect(a.messenger.skewMs).toBe(30_000);
 });
 
 test('the first packet after a suspension corrects the skew', async () => {
   const { clock, open } = system();
   let sleptMs = 0;
   // The monotonic clock of the machine stood still; the clock of the brokers did not.
-  const brokers = (own: Roads): Roads => ({
+  const brokers = (own: Transport): Transport => ({
     ...own,
     async tail(topic, partition, via) {
       const tail = await own.tail(topic, partition, via);
@@ -423,51 +427,51 @@ test('the first packet after a suspension corrects the skew', async () => {
       return { ...tail, read: async (max) => later(await tail.read(max)) };
     },
   });
-  const a = await open('a', { roads: brokers, aheadMs: () => sleptMs });
+  const a = await open('a', { transport: brokers, aheadMs: () => sleptMs });
   await clock.advance(2_000);
   sleptMs = 3_600_000;
-  a.post.send(a.post.address, { line: 'one', body: nothing });
+  a.messenger.send(a.messenger.address, { line: 'one', body: nothing });
   await clock.advance(100);
-  expect(Math.abs(a.post.skewMs ?? NaN)).toBeLessThan(10);
+  expect(Math.abs(a.messenger.skewMs ?? NaN)).toBeLessThan(10);
 });
 
 test('reports why packets are delayed: no broker accepts them, or the inbox has no leader', async () => {
   const { clock, open } = system();
   let stuck = false;
   let led = true;
-  const troubled = (own: Roads): Roads => ({
+  const troubled = (own: Transport): Transport => ({
     ...own,
     append: (...given) => (stuck ? new Promise(() => {}) : own.append(...given)),
     isLed: () => led,
   });
-  const [a, b] = [await open('a', { roads: troubled }), await open('b')];
-  a.post.send(b.post.address, { line: 'one', body: nothing });
+  const [a, b] = [await open('a', { transport: troubled }), await open('b')];
+  a.messenger.send(b.messenger.address, { line: 'one', body: nothing });
   await clock.advance(200);
-  expect(a.post.trouble?.(b.post.address)).toBeUndefined();
+  expect(a.messenger.whyDelayed?.(b.messenger.address)).toBeUndefined();
   stuck = true;
-  a.post.send(b.post.address, { line: 'two', body: nothing });
-  expect(a.post.trouble?.(b.post.address)).toBeUndefined();
+  a.messenger.send(b.messenger.address, { line: 'two', body: nothing });
+  expect(a.messenger.whyDelayed?.(b.messenger.address)).toBeUndefined();
   await clock.advance(200);
-  expect(a.post.trouble?.(b.post.address)).toContain('no broker acknowledged the packet for partition 0');
+  expect(a.messenger.whyDelayed?.(b.messenger.address)).toContain('no broker acknowledged the packet for partition 0');
   [stuck, led] = [false, false];
-  const other = await open('c', { roads: troubled });
-  other.post.send(b.post.address, { line: 'three', body: nothing });
-  expect(other.post.trouble?.(b.post.address)).toContain('where answers arrive');
+  const other = await open('c', { transport: troubled });
+  other.messenger.send(b.messenger.address, { line: 'three', body: nothing });
+  expect(other.messenger.whyDelayed?.(b.messenger.address)).toContain('where answers arrive');
 });
 
 test('rejects packets with Overloaded when 62 MB wait for a stuck partition', async () => {
   const { open } = system();
   let stuck = false;
-  const troubled = (own: Roads): Roads => ({
+  const troubled = (own: Transport): Transport => ({
     ...own,
     append: (...given) => (stuck ? new Promise(() => {}) : own.append(...given)),
   });
-  const [a, b] = [await open('a', { roads: troubled }), await open('b')];
+  const [a, b] = [await open('a', { transport: troubled }), await open('b')];
   stuck = true;
   const body = new Uint8Array(1_000_000);
   let taken = 0;
   const fill = (): void => {
-    for (; taken < 1_000; taken++) a.post.send(b.post.address, { line: 'x', body });
+    for (; taken < 1_000; taken++) a.messenger.send(b.messenger.address, { line: 'x', body });
   };
   expect(fill).toThrow(expect.objectContaining({ code: 'Overloaded' }));
   expect(taken).toBe(62); // 4 MiB less than the producer's limit of 64 MiB
@@ -476,45 +480,45 @@ test('rejects packets with Overloaded when 62 MB wait for a stuck partition', as
 test('stuck partitions leave room for packets of other partitions', async () => {
   const { clock, open } = system();
   const stuck = new Set<number>();
-  const troubled = (own: Roads): Roads => ({
+  const troubled = (own: Transport): Transport => ({
     ...own,
     append: (topic, partition, record, withinMs) =>
       stuck.has(partition) ? new Promise(() => {}) : own.append(topic, partition, record, withinMs),
   });
-  const a = await open('a', { roads: troubled, inboxPartitions: 4 });
-  const mine = Number(a.post.address.split(':')[0]);
+  const a = await open('a', { transport: troubled, inboxPartitions: 4 });
+  const mine = Number(a.messenger.address.split(':')[0]);
   const others = [0, 1, 2, 3].filter((partition) => partition !== mine);
   for (const partition of others) stuck.add(partition);
   const body = new Uint8Array(1_000_000);
   const overloaded = expect.objectContaining({ code: 'Overloaded' });
   for (const partition of others) {
-    const fill = (): void => a.post.send(`${partition}:0123456789abcdef`, { line: 'x', body });
+    const fill = (): void => a.messenger.send(`${partition}:0123456789abcdef`, { line: 'x', body });
     fill();
     await clock.advance(200);
     for (let n = 0; n < 14; n++) fill();
     expect(fill).toThrow(overloaded);
   }
-  for (let n = 0; n < 10; n++) a.post.send(a.post.address, { line: `${n}`, body });
+  for (let n = 0; n < 10; n++) a.messenger.send(a.messenger.address, { line: `${n}`, body });
   await clock.advance(100);
   expect(a.lines).toHaveLength(10);
 });
 
 test('a messenger opens in an inbox partition that has a leader', async () => {
   const { open } = system();
-  const led = (own: Roads): Roads => ({
+  const led = (own: Transport): Transport => ({
     ...own,
     isLed: (_topic, partition) => partition === 5,
     append: (topic, partition, record, withinMs) =>
       partition === 5 ? own.append(topic, partition, record, withinMs) : new Promise(() => {}),
   });
   for (const name of ['a', 'b', 'c', 'd'])
-    expect((await open(name, { roads: led, inboxPartitions: 8 })).post.address).toMatch(/^5:/);
+    expect((await open(name, { transport: led, inboxPartitions: 8 })).messenger.address).toMatch(/^5:/);
 });
 
 test('opening rejects with Unreachable when no packet returns', async () => {
   const { clock, open } = system();
-  const deaf = (own: Roads): Roads => ({ ...own, append: () => new Promise(() => {}) });
-  const opening = open('a', { roads: deaf }).catch((error: unknown) => error);
+  const deaf = (own: Transport): Transport => ({ ...own, append: () => new Promise(() => {}) });
+  const opening = open('a', { transport: deaf }).catch((error: unknown) => error);
   await clock.advance(20_000);
   expect(await opening).toMatchObject({ code: 'Unreachable' });
 });
@@ -522,7 +526,7 @@ test('opening rejects with Unreachable when no packet returns', async () => {
 test('an unreadable inbox is reported in one state notice, and its recovery in another', async () => {
   const { clock, wait, open } = system();
   let refuses = false;
-  const roads = (own: Roads): Roads => ({
+  const transport = (own: Transport): Transport => ({
     ...own,
     async tail(...args) {
       const tail = await own.tail(...args);
@@ -533,16 +537,16 @@ test('an unreadable inbox is reported in one state notice, and its recovery in a
       return { ...tail, read };
     },
   });
-  const [a, b] = [await open('a', { roads }), await open('b')];
+  const [a, b] = [await open('a', { transport }), await open('b')];
   refuses = true;
-  b.post.send(a.post.address, { line: 'first', body: nothing });
+  b.messenger.send(a.messenger.address, { line: 'first', body: nothing });
   await clock.advance(30_000);
   const states = () =>
     a.heard.flatMap((notice) => (notice.type === 'state' ? [`${notice.part} ${notice.ok ? 'works' : 'fails'}`] : []));
   expect(states()).toEqual(['tail of test.inbox fails']);
   refuses = false;
-  b.post.send(a.post.address, { line: 'second', body: nothing });
+  b.messenger.send(a.messenger.address, { line: 'second', body: nothing });
   await wait(() => a.lines.includes('second'), 5_000, 'it is read again');
   expect(states()).toEqual(['tail of test.inbox fails', 'tail of test.inbox works']);
-  await Promise.all([a.post.close(), b.post.close()]);
+  await Promise.all([a.messenger.close(), b.messenger.close()]);
 });

@@ -4,7 +4,7 @@ import type { Bus } from '../../src/index';
 import { inspect } from '../../src/inspect';
 import { kafkaSuite } from '../cluster/suite';
 import { runNamed } from '../cluster/tools';
-import { foreignRig, press, type ForeignRig } from './foreignrig';
+import { foreignRig, press, type ForeignRig } from '../support/foreign-clients';
 
 kafkaSuite(
   'a cluster with running instances',
@@ -46,7 +46,7 @@ kafkaSuite(
       await rig.until('it is an alarm', async () => {
         const { alarms } = await look.inspector.status();
         const held = alarms.find(({ what }) => what === 'blocked');
-        return held !== undefined && held.says.includes(transactionalId) && held.next.includes('abort --topic');
+        return held !== undefined && held.message.includes(transactionalId) && held.next.includes('abort --topic');
       });
 
       for (let n = 0; n < 12; n++) {

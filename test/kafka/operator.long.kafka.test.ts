@@ -3,11 +3,11 @@
  * two minutes, and the printed command repairs them.
  */
 import { BusError, type Bus } from '../../src/index';
-import { leaderOf } from './kit';
-import { openRealWire } from './rig';
+import { leaderOf } from '../support/kafka-client';
+import { openRealWire } from '../support/kafka-log-ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runNamed, runTool } from '../cluster/tools';
-import { foreignRig, press, type ForeignRig } from './foreignrig';
+import { foreignRig, press, type ForeignRig } from '../support/foreign-clients';
 
 jest.setTimeout(600_000);
 
@@ -82,8 +82,8 @@ kafkaSuite(
 
     test('leader elections and moved replicas cause no report, and all jobs are handled', async () => {
       const bus = await open();
-      const wire = openRealWire(suite.cluster.brokers, 'operator');
-      const before = (await leaderOf(wire, rig.topic, 0, 'admin')).node;
+      const client = openRealWire(suite.cluster.brokers, 'operator');
+      const before = (await leaderOf(client, rig.topic, 0, 'admin')).node;
       const nodes = [1, 2, 3].map((n) => ((before + n - 1) % 3) + 1);
       const partitions = Array.from({ length: 12 }, (_, partition) => ({
         topic: rig.topic,
@@ -107,7 +107,7 @@ kafkaSuite(
         },
         120_000,
       );
-      await wire.close();
+      await client.close();
       expect(bus.health().reasons).toEqual([]);
     });
 

@@ -18,7 +18,7 @@ kafkaSuite('overload on a cluster', (suite) => {
   test('20,000 simultaneous requests end in Overloaded beyond the bound, and none in ResponderLost', async () => {
     await scene.start('measures');
     const bus = await scene.open('web');
-    await bus.request(shop.busiest, undefined, { absentMs: 30_000 });
+    await bus.request(shop.busiest, undefined, { waitForInstanceMs: 30_000 });
     const codes = new Map<string, number>();
     const asked = Array.from({ length: burst }, async () => {
       const result = await bus.tryRequest(shop.hang, { file: 'a' }, { timeoutMs: 240_000 });

@@ -1,23 +1,23 @@
 /** A group whose committed offset does not fit its topic: the topic was recreated, or a tool has set the offset. */
 import { kafkaSuite } from '../cluster/suite';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import { partitionOf } from '../../src/format/partition';
-import { foreignRig, type ForeignRig } from './foreignrig';
-import { openRealProcess, openRealWire } from './rig';
+import { foreignRig, type ForeignRig } from '../support/foreign-clients';
+import { openRealProcess, openRealWire } from '../support/kafka-log-ports';
 
 const packed = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
 const numbers = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
 kafkaSuite('a group whose committed offset does not fit its topic', (suite) => {
   let rig: ForeignRig;
-  let wire: Wire;
+  let client: BrokerClient;
   beforeEach(() => {
     rig = foreignRig(suite);
-    wire = openRealWire(suite.cluster.brokers, 'tool');
+    client = openRealWire(suite.cluster.brokers, 'tool');
   });
   afterEach(async () => {
     await rig.close();
-    await wire.close();
+    await client.close();
   });
   /** Appends jobs of one key to one partition. A kafkajs producer would not find a recreated topic. */
   const produce = async (from: number, to: number): Promise<void> => {
@@ -38,14 +38,14 @@ kafkaSuite('a group whose committed offset does not fit its topic', (suite) => {
     await rig.serve();
     await produce(0, 5);
     await rig.until('all were printed', () => rig.printed.length === 5);
-    const { controller, topics } = await wire.metadata([rig.topic]);
-    const at = { node: controller, via: 'admin' } as const;
-    await wire.deleteTopics(at, [rig.topic]);
-    const isThere = async (): Promise<boolean> => (await wire.metadata([rig.topic])).topics[0]?.error === null;
+    const { controller, topics } = await client.metadata([rig.topic]);
+    const at = { node: controller, channel: 'admin' } as const;
+    await client.deleteTopics(at, [rig.topic]);
+    const isThere = async (): Promise<boolean> => (await client.metadata([rig.topic])).topics[0]?.error === null;
     await rig.until('it is gone', async () => !(await isThere()));
     await rig.until('the instance has learned that', () => rig.heard.some(({ type }) => type === 'state'));
     const made = { name: rig.topic, partitions: topics[0]?.partitions.length ?? 0, replicas: 3, configs: {} };
-    await wire.createTopics(at, [made]);
+    await client.createTopics(at, [made]);
     await rig.until('it is there again', isThere);
     await produce(5, 15);
     await rig.until('all were printed', () => rig.printed.length >= 15);
@@ -58,16 +58,16 @@ kafkaSuite('a group whose committed offset does not fit its topic', (suite) => {
     await rig.until('all were printed', () => rig.printed.length === 5);
     await stop();
     await produce(5, 8);
-    const { topics } = await wire.metadata([rig.topic]);
+    const { topics } = await client.metadata([rig.topic]);
     const places = (topics[0]?.partitions ?? []).map(({ partition }) => ({
       topic: rig.topic,
       partition,
       offset: 1_000,
       metadata: '',
     }));
-    const node = await wire.findCoordinator(rig.topic);
-    const answers = await wire.commit(
-      { node, via: 'admin' },
+    const node = await client.findCoordinator(rig.topic);
+    const answers = await client.offsetCommit(
+      { node, channel: 'admin' },
       { group: rig.topic, generation: -1, memberId: '' },
       places,
     );

@@ -5,11 +5,11 @@ import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/queue/consumer';
+import { consumeQueue } from '../../src/work/queue/consumer';
 import { heavy } from '../heavy';
-import { group, jobs, parked, topic } from '../work/rig';
-import { FakeBench, Holder } from './fakebench';
-import type { KafkaProcess } from './rig';
+import { group, jobs, parked, topic } from '../support/work-queue';
+import { FakeBench, Holder } from '../support/fake-kafka-log';
+import type { KafkaProcess } from '../support/kafka-log-ports';
 
 const sessionMs = 10_000;
 const { resize } = jobs();
@@ -20,10 +20,10 @@ afterEach(() => bench.close());
 const coordinator = (): number => bench.cluster.coordinators.get(group) ?? 0;
 const ofGroups: ReadonlySet<string> = new Set([
   'heartbeat',
-  'commit',
-  'join',
-  'sync',
-  'fetchOffsets',
+  'offsetCommit',
+  'joinGroup',
+  'syncGroup',
+  'offsetFetch',
   'findCoordinator',
 ]);
 /**
@@ -80,7 +80,7 @@ class Crew {
       other: 'hold' as const,
       sessionMs,
     };
-    const taken = await bench.run(takeQueue(parts, queue));
+    const taken = await bench.run(consumeQueue(parts, queue));
     this.partitions.set(name, () => taken.stats().partitions);
   }
 
@@ -166,7 +166,8 @@ heavy('a member that joins as the coordinator returns receives its share after t
 
 test('commits rejected by the coordinator are one state notice of each instance, with the reason', async () => {
   const crew = await openCrew();
-  bench.cluster.script = ({ name }) => (name === 'commit' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
+  bench.cluster.script = ({ name }) =>
+    name === 'offsetCommit' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined;
   await crew.load(100, 20);
   await bench.clock.advance(10_000);
   expect(crew.states.toSorted()).toEqual(['a commits in photos.work false', 'b commits in photos.work false']);

@@ -5,11 +5,11 @@ import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/queue/consumer';
-import type { Sender, TakenQueue } from '../../src/work/types';
-import { group, jobs, topic } from '../work/rig';
-import { FakeBench } from './fakebench';
-import type { KafkaProcess } from './rig';
+import { consumeQueue } from '../../src/work/queue/consumer';
+import type { Sender, QueueConsumer } from '../../src/work/types';
+import { group, jobs, topic } from '../support/work-queue';
+import { FakeBench } from '../support/fake-kafka-log';
+import type { KafkaProcess } from '../support/kafka-log-ports';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -28,13 +28,13 @@ const around = (one: KafkaProcess) => ({
   log: one.log,
 });
 
-function openWorker(name: string, handled: number[]): Promise<TakenQueue> {
+function openWorker(name: string, handled: number[]): Promise<QueueConsumer> {
   const parts = { ...around(bench.process(name)), middleware: [], version: '1.2.3' };
   const run = ({ n }: { n: number }): void => void handled.push(n);
   // The engine passes on what the schema returned, and this test submits jobs and nothing else.
   const entries = new Map([[resize.name, { entry: resize, run: run as Run }]]);
   return bench.run(
-    takeQueue(
+    consumeQueue(
       { ...parts, self: { module: 'photos', instance: `photos#${name}` } },
       { name: 'photos.work', topic, group, parkedTopic: { ...topic, name: 't.photos.parked' }, entries, other: 'hold' },
     ),

@@ -1,5 +1,5 @@
 import { deferred } from '../../src/base/lifecycle';
-import { commitAt, FakeBench, Holder } from './fakebench';
+import { commitAt, FakeBench, Holder } from '../support/fake-kafka-log';
 
 const sessionMs = 10_000;
 let bench: FakeBench;
@@ -10,19 +10,21 @@ async function join(name: string, topic: string, holder = new Holder()) {
   const { log } = bench.process(name);
   return { holder, member: await bench.run(log.join('g', topic, holder, { sessionMs })) };
 }
-const joinsOf = (name: string): number => bench.cluster.asked('join').filter(({ client }) => client === name).length;
+const joinsOf = (name: string): number =>
+  bench.cluster.asked('joinGroup').filter(({ client }) => client === name).length;
 
 describe('the rebalances of a group', () => {
   it('do not include one for a commit that the current rebalance rejected', async () => {
     const { topic, log } = await bench.open(2);
     const holder = new Holder(() => new Promise((given) => bench.clock.after(1_000, given)));
     await bench.run(log.join('g', topic, holder, { sessionMs }));
-    bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? { delayMs: 200 } : undefined);
+    bench.cluster.script = ({ name, client }) =>
+      name === 'joinGroup' && client === 'one' ? { delayMs: 200 } : undefined;
     const other = new Holder();
     const two = bench.watch(bench.process('two').log.join('g', topic, other, { sessionMs }));
     const before = joinsOf('one');
     await bench.until(() => joinsOf('one') > before);
-    bench.faults('commit', { error: 'ILLEGAL_GENERATION' });
+    bench.faults('offsetCommit', { error: 'ILLEGAL_GENERATION' });
     const commit = bench.watch(holder.owned.get(0)!.commit(commitAt(5)));
     await bench.until(() => two.settled && commit.settled && other.owned.size === 1);
     await bench.clock.advance(5_000);
@@ -38,7 +40,7 @@ describe('the rebalances of a group', () => {
     await join('two', topic, second);
     await bench.until(() => second.owned.size === 2);
     bench.cluster.script = ({ name, client }) =>
-      name === 'commit' && client === 'two' ? { delayMs: 3_000 } : undefined;
+      name === 'offsetCommit' && client === 'two' ? { delayMs: 3_000 } : undefined;
     const commit = bench.watch([...second.owned.values()][0]!.commit(commitAt(5)));
     const closing = bench.watch(one.close());
     await bench.until(() => second.owned.size === 4, 1_000);

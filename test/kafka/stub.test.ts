@@ -2,9 +2,9 @@
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
 import { findParked } from '../../src/work/parked/find';
-import { takeQueue } from '../../src/work/queue/consumer';
-import { group, jobs, parked, topic } from '../work/rig';
-import { FakeBench } from './fakebench';
+import { consumeQueue } from '../../src/work/queue/consumer';
+import { group, jobs, parked, topic } from '../support/work-queue';
+import { FakeBench } from '../support/fake-kafka-log';
 
 const { resize } = jobs({ attempts: 1 });
 const value = (n: number, padBytes = 0): Uint8Array =>
@@ -35,7 +35,7 @@ async function work(seen: number[]) {
   };
   const entries = new Map([[resize.name, { entry: resize, run }]]);
   const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' } as const;
-  return { log, heard, taken: await bench.run(takeQueue(parts, queue)) };
+  return { log, heard, taken: await bench.run(consumeQueue(parts, queue)) };
 }
 
 test.each([

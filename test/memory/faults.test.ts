@@ -4,8 +4,8 @@ import { BusError, isBusError } from '../../src/base/errors';
 import { promisesRunOut, seededRandom, virtualClock } from '../../src/memory/clock';
 import type { Fault, Operation } from '../../src/memory/faults';
 import { memoryWorld, type MemoryProcess, type MemoryWorld } from '../../src/memory/world';
-import { LostError, type Owned } from '../../src/ports/log';
-import { bytes, instanceOf, rejection, text } from '../conformance/rig';
+import { PartitionLostError, type OwnedPartition } from '../../src/ports/log';
+import { bytes, instanceOf, rejection, text } from '../support/conformance';
 import { Ledger, Worker } from '../conformance/worker';
 import { heavy } from '../heavy';
 
@@ -102,7 +102,7 @@ describe('a scripted fault of the log', () => {
     expect(isBusError(await rejection(first!.commit({ offset: 1, state: bytes('') })), 'Unreachable')).toBe(true);
     await promisesRunOut();
     expect(first!.lost.aborted).toBe(true);
-    expect(await rejection(first!.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(LostError);
+    expect(await rejection(first!.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(PartitionLostError);
     expect([worker.ever.length, worker.jobs.size]).toEqual([4, 2]);
     expect(worker.ledger.faults).toEqual([]);
   });
@@ -167,9 +167,9 @@ describe('a scripted fault of the messenger', () => {
     const [a, b] = [world.process('a'), world.process('b')];
     const heard: string[] = [];
     const told: string[] = [];
-    b.post.receive({ packet: ({ line }) => heard.push(line), gone: () => heard.push('gone') });
-    a.post.receive({ packet: () => undefined, gone: (address) => told.push(address) });
-    const send = (line: string): void => a.post.send(b.post.address, { line, body: bytes('') });
+    b.messenger.receive({ packet: ({ line }) => heard.push(line), left: () => heard.push('gone') });
+    a.messenger.receive({ packet: () => undefined, left: (address) => told.push(address) });
+    const send = (line: string): void => a.messenger.send(b.messenger.address, { line, body: bytes('') });
     return { clock, world, a, b, heard, told, send };
   }
 
@@ -186,10 +186,10 @@ describe('a scripted fault of the messenger', () => {
 
   it('disconnects two live processes: the sender gets gone, and only later packets arrive', async () => {
     const { clock, world, b, heard, told, send } = pair();
-    once(world, 'post.send', 'disconnect');
+    once(world, 'messenger.send', 'disconnect');
     send('lost');
     await clock.advance(0);
-    expect([heard, told]).toEqual([[], [b.post.address]]);
+    expect([heard, told]).toEqual([[], [b.messenger.address]]);
     send('again');
     await clock.advance(0);
     expect(heard).toEqual(['again']);
@@ -201,7 +201,7 @@ describe('a scripted fault of the messenger', () => {
       ['crash-after', ['x', 'gone']],
     ] as const) {
       const { clock, world, heard, send } = pair();
-      once(world, 'post.send', fault);
+      once(world, 'messenger.send', fault);
       send('x');
       await clock.advance(0);
       expect(heard).toEqual(expected);
@@ -211,9 +211,9 @@ describe('a scripted fault of the messenger', () => {
   it('throws Overloaded for more packets than can wait for one receiver', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock, packetsMax: 10 });
-    const [a, b] = [world.process('a').post, world.process('b').post];
+    const [a, b] = [world.process('a').messenger, world.process('b').messenger];
     let heard = 0;
-    b.receive({ packet: () => heard++, gone: () => undefined });
+    b.receive({ packet: () => heard++, left: () => undefined });
     const sendAll = (): void => {
       for (let n = 0; n < 11; n++) a.send(b.address, { line: '', body: bytes('') });
     };
@@ -228,8 +228,10 @@ describe('a scripted fault of the messenger', () => {
     const context = new AsyncLocalStorage<string>();
     const c = world.process('c');
     let seen: string | undefined = 'nothing';
-    context.run('receiver', () => c.post.receive({ packet: () => (seen = context.getStore()), gone: () => undefined }));
-    context.run('sender', () => a.post.send(c.post.address, { line: '', body: bytes('') }));
+    context.run('receiver', () =>
+      c.messenger.receive({ packet: () => (seen = context.getStore()), left: () => undefined }),
+    );
+    context.run('sender', () => a.messenger.send(c.messenger.address, { line: '', body: bytes('') }));
     await clock.advance(0);
     expect(seen).toBe('receiver');
   });
@@ -241,13 +243,13 @@ describe('a frozen process', () => {
     const world = memoryWorld({ clock });
     const [a, b] = [world.process('a'), world.process('b')];
     const trace: string[] = [];
-    a.post.receive({ packet: ({ line }) => trace.push(line), gone: () => undefined });
+    a.messenger.receive({ packet: ({ line }) => trace.push(line), left: () => undefined });
     a.clock.after(10, () => trace.push('timer'));
     a.clock.after(20, () => trace.push('taken back while it stood still')).cancel();
     a.freeze();
-    b.post.send(a.post.address, { line: 'first', body: bytes('') });
+    b.messenger.send(a.messenger.address, { line: 'first', body: bytes('') });
     await clock.advance(100);
-    b.post.send(a.post.address, { line: 'last', body: bytes('') });
+    b.messenger.send(a.messenger.address, { line: 'last', body: bytes('') });
     await clock.advance(100);
     expect(trace).toEqual([]);
     a.thaw();
@@ -291,11 +293,11 @@ describe('a world with a seed', () => {
         void start();
       });
       await process.log.join('g', 't', {
-        take(owned: Owned) {
+        onAssigned(owned: OwnedPartition) {
           trace.push(`${clock.mono()} ${process.name} takes ${owned.partition}`);
-          worker.take(owned);
+          worker.onAssigned(owned);
         },
-        give: (partition) => worker.give(partition),
+        onRevoked: (partition) => worker.onRevoked(partition),
       });
     };
     const feeder = world.process('feeder');

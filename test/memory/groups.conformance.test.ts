@@ -1,5 +1,5 @@
 import { conformsToGroups } from '../conformance/groups';
-import { openMemoryRig } from './rig';
+import { openMemoryRig } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
 conformsToGroups('memory', () => openMemoryRig(), { pauses: true });

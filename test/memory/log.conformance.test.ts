@@ -1,5 +1,5 @@
 import { conformsToLog } from '../conformance/log';
-import { openMemoryRig } from './rig';
+import { openMemoryRig } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
 conformsToLog('memory', () => openMemoryRig());

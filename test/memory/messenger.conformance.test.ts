@@ -1,5 +1,5 @@
 import { conformsToPost } from '../conformance/messenger';
-import { openMemoryRig } from './rig';
+import { openMemoryRig } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
 conformsToPost('memory', () => openMemoryRig());

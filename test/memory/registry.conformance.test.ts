@@ -1,5 +1,5 @@
 import { conformsToRegistry } from '../conformance/registry';
-import { openMemoryRig } from './rig';
+import { openMemoryRig } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
 conformsToRegistry('memory', () => openMemoryRig());

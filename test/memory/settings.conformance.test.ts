@@ -1,5 +1,5 @@
 import { conformsToSettings } from '../conformance/settings';
-import { openMemoryRig } from './rig';
+import { openMemoryRig } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
 conformsToSettings('memory', () => openMemoryRig());

@@ -1,7 +1,7 @@
 import { isBusError } from '../../src/base/errors';
 import { virtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
-import { LostError, type Owned, type Owner } from '../../src/ports/log';
+import { PartitionLostError, type OwnedPartition, type Owner } from '../../src/ports/log';
 import type { Instance } from '../../src/ports/registry';
 
 const text = (value: string): Uint8Array => Buffer.from(value);
@@ -10,17 +10,17 @@ const max = { messages: 100, bytes: 1_000_000 };
 const never = new AbortController().signal;
 const topic = { name: 't', partitions: 4, compacted: false, keepMs: null };
 
-function owning(): Owner & { readonly owned: Map<number, Owned>; readonly told: string[] } {
-  const owned = new Map<number, Owned>();
+function owning(): Owner & { readonly owned: Map<number, OwnedPartition>; readonly told: string[] } {
+  const owned = new Map<number, OwnedPartition>();
   const told: string[] = [];
   return {
     owned,
     told,
-    take(one) {
+    onAssigned(one) {
       told.push(`take ${one.partition}`);
       owned.set(one.partition, one);
     },
-    async give(partition) {
+    async onRevoked(partition) {
       told.push(`give ${partition}`);
       owned.delete(partition);
     },
@@ -56,8 +56,8 @@ describe('a memory world', () => {
     await first.commit({ offset: 2, state: text('s') });
     await member.close();
     expect(mine.owned.size).toBe(0);
-    await expect(first.commit({ offset: 2, state: text('s') })).rejects.toBeInstanceOf(LostError);
-    expect(await log.places('g', 't')).toEqual([
+    await expect(first.commit({ offset: 2, state: text('s') })).rejects.toBeInstanceOf(PartitionLostError);
+    expect(await log.committedOffsets('g', 't')).toEqual([
       { partition: 0, offset: 2, state: Uint8Array.from(text('s')), owner: null },
     ]);
   });
@@ -80,7 +80,7 @@ describe('a memory world', () => {
     expect(old!.lost.aborted).toBe(false); // it is frozen and cannot be notified
     const refused = old!.commit({ offset: 1, state: text('') }).catch((error: unknown) => error);
     a.thaw();
-    expect(await refused).toBeInstanceOf(LostError);
+    expect(await refused).toBeInstanceOf(PartitionLostError);
     await clock.advance(0);
     expect(old!.lost.aborted).toBe(true);
     expect(ours.told).toHaveLength(4 + 2 + 2); // it was assigned four, two were revoked, and it has two again after the thaw
@@ -92,18 +92,23 @@ describe('a memory world', () => {
     const world = memoryWorld({ clock });
     const [a, b] = [world.process('a'), world.process('b')];
     const told: string[] = [];
-    b.post.receive({ packet: (packet) => told.push(packet.line), gone: (address) => told.push(`gone ${address}`) });
-    a.post.receive({ packet: () => told.push('heard by the dead'), gone: () => told.push('heard by the dead') });
-    a.post.send(b.post.address, { line: 'hello', body: text('') });
+    b.messenger.receive({
+      packet: (packet) => told.push(packet.line),
+      left: (address) => told.push(`gone ${address}`),
+    });
+    a.messenger.receive({ packet: () => told.push('heard by the dead'), left: () => told.push('heard by the dead') });
+    a.messenger.send(b.messenger.address, { line: 'hello', body: text('') });
     await clock.advance(0);
     a.crash();
     let resolved = false;
     void a.settings.get('x').then(() => (resolved = true));
-    b.post.send(a.post.address, { line: 'too late', body: text('') });
+    b.messenger.send(a.messenger.address, { line: 'too late', body: text('') });
     await clock.advance(60_000);
-    expect(told).toEqual(['hello', `gone ${a.post.address}`]);
+    expect(told).toEqual(['hello', `gone ${a.messenger.address}`]);
     expect(resolved).toBe(false);
-    expect(() => b.post.send(a.post.address, { line: 'x', body: text('') })).toThrow(/no instance has the address/);
+    expect(() => b.messenger.send(a.messenger.address, { line: 'x', body: text('') })).toThrow(
+      /no instance has the address/,
+    );
   });
 
   it('removes a crashed instance from the registry', async () => {
@@ -112,7 +117,7 @@ describe('a memory world', () => {
     const [a, b] = [world.process('a'), world.process('b')];
     const seen: string[][] = [];
     await b.registry.watch('photos', (all) => seen.push(all.map(({ name }) => name)));
-    await a.registry.announce(instance('photos#1', a.post.address));
+    await a.registry.announce(instance('photos#1', a.messenger.address));
     await clock.advance(0);
     a.crash();
     await clock.advance(0);

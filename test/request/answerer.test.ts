@@ -6,7 +6,7 @@ import { limits } from '../../src/base/limits';
 import { defineModule, request } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
-import { createPace } from '../../src/delivery/limiter';
+import { createLimiter } from '../../src/delivery/limiter';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { virtualClock } from '../../src/memory';
@@ -59,7 +59,7 @@ function open(concurrency = 100, perSecond?: number) {
     notices,
     scopes: openScopes(),
     middleware: [],
-    post,
+    messenger: post,
     self: 'maths#1',
     messageBytesMax: 1_000_000,
   });
@@ -69,7 +69,8 @@ function open(concurrency = 100, perSecond?: number) {
     started.push(Number(body));
     return new Promise((resolve) => ends.push(() => resolve(Number(body) * 2)));
   };
-  const serve = (): void => answerer.add({ entry: maths.double, run, pace: createPace({ concurrency, perSecond }) });
+  const serve = (): void =>
+    answerer.add({ entry: maths.double, run, limiter: createLimiter({ concurrency, perSecond }) });
   serve();
   const ask = (position: number, input: unknown = position, more: Partial<Envelope> = {}): void =>
     answerer.request(
@@ -235,7 +236,7 @@ test('a failure whose name cannot be sent is HandlerFailed, and its request has 
   const run: Run = async () => {
     throw new Failure('maths.fail', name, 1);
   };
-  answerer.add({ entry, run, pace: createPace({ concurrency: 1 }) });
+  answerer.add({ entry, run, limiter: createLimiter({ concurrency: 1 }) });
   for (const position of [1, 2]) ask(position, 1, { entry: 'maths.fail' });
   await turn();
   expect(replies.map(({ envelope }) => envelope.code)).toEqual(['HandlerFailed', 'HandlerFailed']);
@@ -328,7 +329,7 @@ describe('a request whose body is still being checked', () => {
     const slow = z.number().refine(() => new Promise<boolean>((resolve) => (check = () => resolve(true))));
     const { double } = defineModule('maths', { double: request(slow, z.number()) });
     const run = (body: unknown): number => opened.started.push(Number(body));
-    opened.answerer.add({ entry: double, run, pace: createPace({ concurrency: 1 }) });
+    opened.answerer.add({ entry: double, run, limiter: createLimiter({ concurrency: 1 }) });
     opened.ask(1);
     return { ...opened, check: () => (check(), turn()) };
   }

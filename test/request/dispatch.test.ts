@@ -8,7 +8,7 @@ import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
 import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/envelope';
 import { seededRandom, virtualClock } from '../../src/memory';
-import type { Packet, Post } from '../../src/ports/messenger';
+import type { Packet, Messenger } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
 import { createCaller } from '../../src/request/caller';
 import type { OpenCall } from '../../src/request/open-call';
@@ -96,7 +96,7 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
     notices,
     scopes: openScopes(),
     // The caller uses only these members of the two.
-    post: post as unknown as Post,
+    messenger: post as unknown as Messenger,
     peers,
     self: 'web#1',
     incarnation: '0123456789abcdef',

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { virtualClock } from '../../src/memory';
-import { findEverybody } from '../../src/request/find-instances';
+import { findAllInstances } from '../../src/request/find-instances';
 import type { AskOptions } from '../../src/request/open-call';
 
 const maths = defineModule('maths', { ping: request(unchecked<number>(), unchecked<number>()) });
@@ -17,7 +17,7 @@ function system(answerMs: number) {
     of: () => new Promise<[]>((resolve) => answerMs < Infinity && clock.after(answerMs, () => resolve([]))),
   };
   const find = (options?: AskOptions) =>
-    findEverybody({ clock, scopes, peers, timeoutMs: () => 5_000 }, maths.ping, options).then(
+    findAllInstances({ clock, scopes, peers, timeoutMs: () => 5_000 }, maths.ping, options).then(
       (found) => found.options.timeoutMs,
       (error: unknown) => error,
     );

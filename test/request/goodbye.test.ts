@@ -12,7 +12,7 @@ function open() {
     notices: openNotices(),
     self: 'maths#1',
     caller: { ask: async () => undefined, reply() {}, gone() {}, leaving() {}, open: () => [], close() {} },
-    post: {
+    messenger: {
       address: 'here',
       receive() {},
       send: (to) => void told.push(to),
@@ -29,9 +29,9 @@ const hourMs = 3_600_000;
 
 test('a caller without a request for an hour receives no goodbye and is not awaited', async () => {
   const { clock, leaver, told, leave, left } = open();
-  for (const address of ['dead', 'alive']) leaver.heardFrom(address);
+  for (const address of ['dead', 'alive']) leaver.recordCaller(address);
   await clock.advance(hourMs - 1);
-  leaver.heardFrom('alive');
+  leaver.recordCaller('alive');
   await clock.advance(1);
   leave();
   await clock.advance(1);
@@ -44,7 +44,7 @@ test('a caller without a request for an hour receives no goodbye and is not awai
 
 test('the leaver remembers the latest 10,000 callers', async () => {
   const { clock, leaver, told, leave } = open();
-  for (let n = 0; n < 10_002; n++) leaver.heardFrom(`${n}`);
+  for (let n = 0; n < 10_002; n++) leaver.recordCaller(`${n}`);
   leave();
   await clock.advance(1);
   expect(told).toHaveLength(10_000);

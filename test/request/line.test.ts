@@ -1,6 +1,6 @@
 import { limits } from '../../src/base/limits';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
-import { createPace } from '../../src/delivery/limiter';
+import { createLimiter } from '../../src/delivery/limiter';
 import { virtualClock } from '../../src/memory';
 import { Line, type Waiting } from '../../src/request/line';
 
@@ -11,7 +11,7 @@ function fullLine() {
   const clock = virtualClock();
   const looks = { count: 0 };
   const expired: Waiting[] = [];
-  const served = { entry: double, run: () => 0, pace: createPace({ concurrency: 0, perSecond: Infinity }) };
+  const served = { entry: double, run: () => 0, limiter: createLimiter({ concurrency: 0, perSecond: Infinity }) };
   const line = new Line<Waiting>(served, { clock, start: () => undefined, expire: (one) => expired.push(one) });
   for (let n = 0; n < limits.waitingRequestsMax; n++) {
     const untilMs = clock.mono() + (n === 5_000 ? 50 : 60_000);

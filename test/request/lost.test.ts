@@ -17,7 +17,7 @@ function system(delayMs = 1) {
   const world = memoryWorld({ clock, delays: { minMs: delayMs, maxMs: delayMs } });
   const join = (module: string, n = 1): BuiltBus & { freeze(): void; thaw(): void; crash(): void } => {
     const process = world.process(`${module}#${n}`);
-    const { log, post, registry, settings } = process;
+    const { log, messenger, registry, settings } = process;
     const notices = openNotices();
     const built = buildBus({
       clock: process.clock,
@@ -25,7 +25,7 @@ function system(delayMs = 1) {
       notices,
       live: liveConfig(defaults, notices, clock),
       log,
-      post,
+      messenger,
       registry,
       settings,
       self: { module, instance: process.name },
@@ -159,7 +159,7 @@ test('a call whose responder died is ResponderLost when no other instance answer
   const serving = server.bus.serve(maths, { double: () => 0, half: () => new Promise<never>(() => {}) });
   await clock.advance(100);
   await serving;
-  const lost = web.bus.tryRequest(maths.half, 1, { timeoutMs: 5_000, absentMs: 60_000 });
+  const lost = web.bus.tryRequest(maths.half, 1, { timeoutMs: 5_000, waitForInstanceMs: 60_000 });
   await clock.advance(2_000); // a probe has reported that it is running
   server.crash();
   await clock.advance(3_000);
@@ -248,7 +248,7 @@ test('an idempotent request whose instance died is of unknown outcome when its b
   const serving = server.bus.serve(maths, { double: (n) => n * 2, half: () => new Promise<number>(() => undefined) });
   await clock.advance(100);
   await serving;
-  const asked = web.bus.tryRequest(maths.half, 1, { timeoutMs: 600_000, absentMs: 600_000 });
+  const asked = web.bus.tryRequest(maths.half, 1, { timeoutMs: 600_000, waitForInstanceMs: 600_000 });
   await clock.advance(100);
   server.crash();
   await clock.advance(10_000);

@@ -4,7 +4,7 @@ import { buildBus, type BuiltBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock } from '../../src/memory';
-import type { Post } from '../../src/ports/messenger';
+import type { Messenger } from '../../src/ports/messenger';
 
 const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>()),
@@ -16,9 +16,13 @@ function system() {
   const clock = virtualClock();
   const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
   /** An instance whose clock is `aheadMs` ahead of the clock of the messenger. */
-  const join = (module: string, aheadMs: number, change: (post: Post) => Post = (post) => post): BuiltBus => {
+  const join = (
+    module: string,
+    aheadMs: number,
+    change: (messenger: Messenger) => Messenger = (messenger) => messenger,
+  ): BuiltBus => {
     const process = world.process(`${module}#1`);
-    const { log, post, registry, settings } = process;
+    const { log, messenger, registry, settings } = process;
     const notices = openNotices();
     return buildBus({
       clock: { ...process.clock, now: () => process.clock.now() + aheadMs },
@@ -26,7 +30,7 @@ function system() {
       notices,
       live: liveConfig(defaults, notices, clock),
       log,
-      post: change({ ...post, skewMs: -aheadMs }),
+      messenger: change({ ...messenger, skewMs: -aheadMs }),
       registry,
       settings,
       self: { module, instance: process.name },
@@ -55,7 +59,7 @@ const none = { forget: () => undefined };
 test('a handler error caused by the deadline is a Timeout, also with a skewed clock', async () => {
   const { clock, join } = system();
   const web = join('web', 0);
-  const server = join('maths', 50, (post) => ({ ...post, skewMs: 0 })); // 50 ms ahead, with an estimated skew of 0
+  const server = join('maths', 50, (messenger) => ({ ...messenger, skewMs: 0 })); // 50 ms ahead, with an estimated skew of 0
   const serving = server.bus.serve(maths, {
     double: (_n, { signal }) =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
@@ -97,8 +101,8 @@ test('a request that the messenger could not send is Unreachable at its deadline
   const { clock, join } = system();
   let trouble: string | undefined = 'no leader for partition 3';
   const kinds: string[] = [];
-  const send: Post['send'] = (_to, { line }) => void kinds.push(line.split(' ')[1] ?? '');
-  const web = join('web', 0, (post) => ({ ...post, send, trouble: () => trouble }));
+  const send: Messenger['send'] = (_to, { line }) => void kinds.push(line.split(' ')[1] ?? '');
+  const web = join('web', 0, (messenger) => ({ ...messenger, send, whyDelayed: () => trouble }));
   const server = join('maths', 0);
   const serving = server.bus.serve(maths, { double: (n) => n * 2, ...none });
   await clock.advance(100);
@@ -119,11 +123,11 @@ test('a request that the messenger could not send is Unreachable at its deadline
 test('an instance joins the broadcasts of a module before other instances find it', async () => {
   const { clock, join } = system();
   const seen: string[] = [];
-  const server = join('maths', 0, (post) => ({
-    ...post,
+  const server = join('maths', 0, (messenger) => ({
+    ...messenger,
     join: async (module) => {
       seen.push(`joining ${module}, known ${web.bus.instances(maths).length}`);
-      return post.join(module);
+      return messenger.join(module);
     },
   }));
   const web = join('web', 0);

@@ -80,8 +80,13 @@ kafkaSuite(
       });
 
       const found = async (): Promise<number> =>
-        (await bus?.request(search.find, { text: demoTag, limit: foundMax }, { absentMs: 10_000, timeoutMs: 30_000 }))
-          ?.ids.length ?? 0;
+        (
+          await bus?.request(
+            search.find,
+            { text: demoTag, limit: foundMax },
+            { waitForInstanceMs: 10_000, timeoutMs: 30_000 },
+          )
+        )?.ids.length ?? 0;
       await until('search finds all', async () => (await found()) === ledger.acceptedCount);
       expect(ledger.refused).toEqual([expect.stringContaining('a text that says it is a JPEG: 415')]);
       expect(ledger.acceptedCount).toBe(pictureCount + 3);

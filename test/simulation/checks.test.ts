@@ -1,6 +1,6 @@
 /** Each checker reports the violation that it checks for, and nothing else. */
 import { virtualClock } from '../../src/memory';
-import type { Commit, Owned, Stored } from '../../src/ports/log';
+import type { Commit, OwnedPartition, Stored } from '../../src/ports/log';
 import { encodeBody } from '../../src/format/codec';
 import { emptyState, encodeState } from '../../src/work/progress/commit-state';
 import { bodyOf } from './contracts';
@@ -46,7 +46,7 @@ describe('the queue check', () => {
       group: 'g',
       queue: 'q',
       entries,
-      longestMs: 100,
+      handoverMs: 100,
       unkeptMsMax: 2_000,
       owes: () => true,
     });
@@ -56,7 +56,7 @@ describe('the queue check', () => {
     };
     const take = (who: Someone, epoch: number, committed: Commit | null = null): Tenure => {
       const never = new AbortController().signal;
-      const owned: Owned = {
+      const owned: OwnedPartition = {
         partition: 0,
         epoch,
         committed,

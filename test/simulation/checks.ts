@@ -46,7 +46,7 @@ export class Checks {
   }
 
   #rules({ jobs, facts }: Contracts): QueueRules[] {
-    const { attempts, longestMs, commitMs } = this.plan;
+    const { attempts, handoverMs, commitMs } = this.plan;
     const unkeptMsMax = commitMs + 2_000;
     const ruleOf = (retry: Rule['retry']): Rule => ({ retry, attempts });
     const work = new Map<string, Rule>(
@@ -59,12 +59,12 @@ export class Checks {
       group,
       queue,
       entries: new Map([[entry, ruleOf('in-order')]]),
-      longestMs,
+      handoverMs,
       unkeptMsMax,
       owes: ({ n }) => n > (this.opened.get(group) ?? Infinity),
     });
     return [
-      { group: 'sim.jobs.work', queue: 'jobs.work', entries: work, longestMs, unkeptMsMax, owes: () => true },
+      { group: 'sim.jobs.work', queue: 'jobs.work', entries: work, handoverMs, unkeptMsMax, owes: () => true },
       listener('sim.index.index.facts.fact', 'index.index', facts.fact.name),
       listener('sim.jobs.news.facts.news', 'jobs.news', facts.news.name),
     ];

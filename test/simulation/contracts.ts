@@ -32,8 +32,8 @@ const key = ({ key: named }: Body): string => named;
 
 export type Contracts = ReturnType<typeof contractsOf>;
 
-export function contractsOf({ attempts, backoffMs, longestMs, timeoutMs }: Plan) {
-  const tries = { attempts, backoffMs, longestMs };
+export function contractsOf({ attempts, backoffMs, handoverMs, timeoutMs }: Plan) {
+  const tries = { attempts, backoffMs, handoverMs };
   const jobs = defineModule('jobs', {
     ordered: work(body, { key, retry: 'in-order', ...tries }),
     checked: work(slowBody, { key, retry: 'in-order', ...tries }),

@@ -53,7 +53,7 @@ export class Disks {
     this.#broken.set(instance.name, { instance, refusesReads, sinceMs: ledger.nowMs });
     ledger.clock.after(dice.whole(0, lookMs), () => {
       const reason = `${storePath} was removed or cannot be written`;
-      this.#notices.get(instance.name)?.tell({ type: 'state', part: 'store', ok: false, reason, final: true });
+      this.#notices.get(instance.name)?.emit({ type: 'state', part: 'store', ok: false, reason, final: true });
     });
     this.#supervise(instance, dice.chance(0.5) ? 'close' : 'kill');
   }

@@ -2,7 +2,7 @@
 import { BusError, type SendOutcome } from '../../src/base/errors';
 import { sleep, type Clock } from '../../src/base/clock';
 import type { Fault, FaultScript, Operation } from '../../src/memory';
-import type { Log, Owned } from '../../src/ports/log';
+import type { Log, OwnedPartition } from '../../src/ports/log';
 import { dice, type Dice } from './dice';
 import type { Instance } from './instance';
 import type { Ledger } from './ledger';
@@ -92,7 +92,7 @@ export class CallFaults {
 
   #note({ port, call, process }: Operation, fault: Fault, instance: Instance): void {
     const what = typeof fault === 'string' ? fault : sayFault(fault);
-    if (what === 'disconnect' && port === 'post') instance.misled = true;
+    if (what === 'disconnect' && port === 'messenger') instance.misled = true;
     else if (what === 'disconnect') instance.expires();
     this.ledger.note(`fault ${what} at ${port}.${call} of ${process}`);
     this.ledger.count(`fault ${what}`);
@@ -118,18 +118,21 @@ export class CallFaults {
         return result;
       };
     };
-    const lateOwned = (owned: Owned): Owned => ({ ...owned, commit: late((commit) => owned.commit(commit)) });
+    const lateOwned = (owned: OwnedPartition): OwnedPartition => ({
+      ...owned,
+      commit: late((commit) => owned.commit(commit)),
+    });
     return {
       ...log,
       append: late((topic, records) => log.append(topic, records)),
       join: (group, topic, owner, options) =>
-        log.join(group, topic, { ...owner, take: (owned) => owner.take(lateOwned(owned)) }, options),
+        log.join(group, topic, { ...owner, onAssigned: (owned) => owner.onAssigned(lateOwned(owned)) }, options),
     };
   }
 }
 
 function kindsOf({ port, call }: Operation): readonly [Kind, ...Kind[]] {
-  if (port === 'post' && call === 'send') return ofPackets;
+  if (port === 'messenger' && call === 'send') return ofPackets;
   if (call === 'append') return ofAppends;
   return call === 'read' ? ofReads : any;
 }

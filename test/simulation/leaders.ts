@@ -4,11 +4,11 @@
  * faults end.
  */
 import { openNotices, type Notice } from '../../src/base/notices';
-import { View } from '../../src/kafka/cluster/metadata';
+import { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import { seededRandom } from '../../src/memory/clock';
-import type { Log, Member, Owned } from '../../src/ports/log';
-import { FakeBench, max, record } from '../kafka/fakebench';
-import type { FakeNode } from '../kafka/fakewire';
+import type { Log, Member, OwnedPartition } from '../../src/ports/log';
+import { FakeBench, max, record } from '../support/fake-kafka-log';
+import type { FakeNode } from '../support/fake-cluster';
 import { dice, type Dice } from './dice';
 import type { Ledger } from './ledger';
 import type { Plant } from './plants';
@@ -93,16 +93,19 @@ class Scene {
     const heard: Notice[] = [];
     const notices = openNotices();
     notices.watch((notice) => heard.push(notice));
-    const wire = cluster.wire('one');
-    const view = new View({ wire, clock, random: seededRandom(3), notices });
-    this.plant?.view?.(view);
-    const opened = await this.#bench.open(partitions, {}, { view, notices });
+    const client = cluster.wire('one');
+    const metadata = new ClusterMetadata({ client, clock, random: seededRandom(3), notices });
+    this.plant?.metadata?.(metadata);
+    const opened = await this.#bench.open(partitions, {}, { metadata, notices });
     return { ...opened, heard };
   }
 
   async #read(log: Log): Promise<void> {
     const bench = this.#bench;
-    const owner = { take: (owned: Owned): void => void this.#readOwned(owned), give: () => Promise.resolve() };
+    const owner = {
+      onAssigned: (owned: OwnedPartition): void => void this.#readOwned(owned),
+      onRevoked: () => Promise.resolve(),
+    };
     await bench.run<Member>(log.join('g', this.#topic, owner));
     const tail = await bench.run(log.tail(this.#topic, 'end')); // another fetcher on the same metadata
     void (async () => {
@@ -114,7 +117,7 @@ class Scene {
     return this.#sent.get(String(Buffer.from(value ?? []))) ?? {};
   }
 
-  async #readOwned(owned: Owned): Promise<void> {
+  async #readOwned(owned: OwnedPartition): Promise<void> {
     for (let next = 0; ;) {
       const records = await owned.read(next, max, owned.lost).catch(() => undefined);
       if (owned.lost.aborted && !this.#over) this.#lost++;

@@ -62,8 +62,8 @@ export class Modules {
   }
 
   async #listenAs(instance: Instance, as: string, entry: Contracts['facts']['fact'], group: string): Promise<void> {
-    const { attempts, backoffMs, longestMs, concurrency } = this.plan;
-    const options = { as, attempts, backoffMs, longestMs, concurrency };
+    const { attempts, backoffMs, handoverMs, concurrency } = this.plan;
+    const options = { as, attempts, backoffMs, handoverMs, concurrency };
     const run = queueHandler(this.#acting(instance), group, entry.name);
     instance.served.push(await instance.bus.listen(entry, options, run));
     this.checks.opens(group);

@@ -17,7 +17,7 @@ export interface Plan {
   readonly timeoutMs: number;
   readonly attempts: number;
   readonly backoffMs: number;
-  readonly longestMs: number;
+  readonly handoverMs: number;
   readonly concurrency: number;
   /** The retention of events. Short for some seeds: then plain listeners can miss some, and named ones must not. */
   readonly keepMs: number;
@@ -105,7 +105,7 @@ export function drawPlan(seed: number): Plan {
     timeoutMs: d.whole(500, 3_000),
     attempts: d.whole(2, 6),
     backoffMs: d.pick([0, 50, 400]),
-    longestMs: d.pick([500, 3_000, 10_000]),
+    handoverMs: d.pick([500, 3_000, 10_000]),
     concurrency: d.whole(1, 8),
     keepMs: dice(seed, 8).chance(0.3) ? dice(seed, 7).whole(500, 3_000) : keepMsLong,
     perSecond: d.chance(0.3) ? d.whole(2, 20) : null,

@@ -5,9 +5,9 @@ import type { Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
 import type { Notices } from '../../src/base/notices';
 import type { WorldOptions } from '../../src/memory';
-import type { Log, Owned, Owner } from '../../src/ports/log';
-import type { View } from '../../src/kafka/cluster/metadata';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import type { Log, OwnedPartition, Owner } from '../../src/ports/log';
+import type { ClusterMetadata } from '../../src/kafka/cluster/metadata';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Batch } from '../../src/kafka/protocol/types';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/progress/watermark';
 import type { MakeFilter } from '../../src/work/progress/duplicate-filter';
@@ -26,9 +26,9 @@ export interface Plant {
   /** Changes the notices of the store. */
   readonly storeNotices?: (notices: Notices) => Notices;
   /** Changes the requests of each process to Kafka brokers. */
-  readonly wire?: (wire: Wire) => Wire;
+  readonly client?: (client: BrokerClient) => BrokerClient;
   /** Changes the cluster metadata of a process before any part of it uses them. */
-  readonly view?: (view: View) => void;
+  readonly metadata?: (metadata: ClusterMetadata) => void;
 }
 
 /** A message counts as settled as soon as it is read. */
@@ -63,14 +63,14 @@ const noFilter: MakeFilter = () => ({ fresh: () => true, forget: () => undefined
 const twoOwners = (log: Log): Log =>
   withOwner(log, (owner) => ({
     ...owner,
-    async give(partition) {
-      void owner.give(partition);
+    async onRevoked(partition) {
+      void owner.onRevoked(partition);
     },
   }));
 
 /** A waiting reader sometimes misses the notification of new records. */
 const lostWakeup = (log: Log, dice: Dice, clock: Clock): Log =>
-  withOwner(log, (owner) => ({ ...owner, take: (owned) => owner.take(sleepy(owned, dice, clock)) }));
+  withOwner(log, (owner) => ({ ...owner, onAssigned: (owned) => owner.onAssigned(sleepy(owned, dice, clock)) }));
 
 /** Reports an append whose answer is lost as never sent. */
 const surelyNot = (log: Log): Log => ({
@@ -82,16 +82,16 @@ const surelyNot = (log: Log): Log => ({
     }),
 });
 /** Batches carry no producer id, so brokers write each copy. */
-const noSequence = (wire: Wire): Wire =>
-  withBatches(wire, ({ topic, partition, records }) => ({ topic, partition, records }));
+const noSequence = (client: BrokerClient): BrokerClient =>
+  withBatches(client, ({ topic, partition, records }) => ({ topic, partition, records }));
 
 /** The sequence number does not increase, so brokers take the next batch of the same size for a copy. */
-const sameSequence = (wire: Wire): Wire =>
-  withBatches(wire, (batch) => (batch.producer ? { ...batch, producer: { ...batch.producer, sequence: 0 } } : batch));
+const sameSequence = (client: BrokerClient): BrokerClient =>
+  withBatches(client, (batch) => (batch.producer ? { ...batch, producer: { ...batch.producer, sequence: 0 } } : batch));
 
 /** No part of a process detects that another one has refreshed the shared metadata. */
-const deaf = (view: View): void => {
-  view.watch = () => () => undefined;
+const deaf = (metadata: ClusterMetadata): void => {
+  metadata.watch = () => () => undefined;
 };
 
 /** An oversized parked record is retried unchanged, although it is never accepted. */
@@ -129,7 +129,7 @@ const neverFull: MakeUnkept = (...how) => {
 };
 
 /** A store that rejects every write reports it to no part of the bus. */
-const silent = (notices: Notices): Notices => ({ ...notices, tell: () => undefined });
+const silent = (notices: Notices): Notices => ({ ...notices, emit: () => undefined });
 
 export const plants: Readonly<Record<string, Plant>> = {
   'commit-first': { makeWatermark: commitFirst },
@@ -140,9 +140,9 @@ export const plants: Readonly<Record<string, Plant>> = {
   'surely-not': { log: surelyNot },
   'whole-only': { log: wholeOnly },
   'age-only': { world: { holdsUnread: false } },
-  'no-sequence': { wire: noSequence },
-  'same-sequence': { wire: sameSequence },
-  deaf: { view: deaf },
+  'no-sequence': { client: noSequence },
+  'same-sequence': { client: sameSequence },
+  deaf: { metadata: deaf },
   forgetful: { makeRetained: () => new Forgetful() },
   unblocked: { makeRetained: () => new Unblocked() },
   'never-full': { makeUnkept: neverFull },
@@ -150,8 +150,8 @@ export const plants: Readonly<Record<string, Plant>> = {
   unlisted: { world: { keepsAnnouncements: false } },
 };
 
-function withBatches(wire: Wire, change: (batch: Batch) => Batch): Wire {
-  return { ...wire, produce: (at, batches, timeoutMs) => wire.produce(at, batches.map(change), timeoutMs) };
+function withBatches(client: BrokerClient, change: (batch: Batch) => Batch): BrokerClient {
+  return { ...client, produce: (at, batches, timeoutMs) => client.produce(at, batches.map(change), timeoutMs) };
 }
 
 function changed(inner: Watermark, change: (inner: Watermark) => Partial<Watermark>): Watermark {
@@ -183,7 +183,7 @@ function withOwner(log: Log, change: (owner: Owner) => Owner): Log {
 
 const waitedMs = 50;
 
-function sleepy(owned: Owned, dice: Dice, clock: Clock): Owned {
+function sleepy(owned: OwnedPartition, dice: Dice, clock: Clock): OwnedPartition {
   return {
     ...owned,
     async read(from, max, signal) {

@@ -2,7 +2,7 @@
  * Checks one queue: the owners of its partitions, and the order in which messages are read, handled, settled, parked
  * and committed.
  */
-import type { Commit, Owned, Stored } from '../../src/ports/log';
+import type { Commit, OwnedPartition, Stored } from '../../src/ports/log';
 import { numberOf } from './contracts';
 import { Lane } from './lane';
 import type { Ledger, Message } from './ledger';
@@ -15,8 +15,8 @@ export interface QueueRules {
   readonly entries: ReadonlyMap<string, Rule>;
   /** The age of the oldest uncommitted settled message after which none must start. */
   readonly unkeptMsMax: number;
-  /** The longest `longestMs` of its entries. */
-  readonly longestMs: number;
+  /** The longest `handoverMs` of its entries. */
+  readonly handoverMs: number;
   /** True if the message belongs to this queue: a listener receives messages sent after it first listened. */
   owes(message: Message): boolean;
 }
@@ -43,7 +43,7 @@ export class QueueCheck {
     if (!this.#tracks.get(message.n)?.settled) this.owed.add(message.n);
   }
 
-  took(who: Who, { partition, epoch, committed }: Owned, member: object = who): Tenure {
+  took(who: Who, { partition, epoch, committed }: OwnedPartition, member: object = who): Tenure {
     const shelf = this.#shelf(partition);
     const about = `${who.name} takes ${this.rules.group}/${partition}`;
     const begin = committed ? coverOf(committed) : { offset: 0, ranges: [] };
@@ -81,7 +81,7 @@ export class QueueCheck {
     const { tenure, track } = handling;
     handling.overstays = true;
     const { who, gaveInMs, excused } = tenure;
-    if (how === 'lost' || gaveInMs >= this.rules.longestMs || excused) return;
+    if (how === 'lost' || gaveInMs >= this.rules.handoverMs || excused) return;
     this.ledger.breaks('owner', `#${track.message.n} runs at ${who.name}, which gave the partition in ${gaveInMs} ms`);
   }
 
@@ -216,7 +216,7 @@ export class QueueCheck {
   #settle(track: Track, tenure: Tenure): void {
     if (tenure.ended) tenure.settledAfter.add(track.message.n);
     else tenure.settles(track, this.ledger.nowMs);
-    if (this.ledger.nowMs - tenure.givingMs >= this.rules.longestMs) tenure.late.add(track.message.n);
+    if (this.ledger.nowMs - tenure.givingMs >= this.rules.handoverMs) tenure.late.add(track.message.n);
     if (!track.settled) this.ledger.count('settled');
     track.settled = true;
     this.owed.delete(track.message.n);

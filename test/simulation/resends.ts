@@ -11,12 +11,12 @@ import { incarnation } from '../../src/format/id';
 import { partitionOf } from '../../src/format/partition';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/queue/consumer';
-import type { TakenQueue } from '../../src/work/types';
-import { FakeBench, type Outcome } from '../kafka/fakebench';
-import type { FakeFault, FakeRequest } from '../kafka/fakewire';
-import { openProcess } from '../kafka/rig';
-import { group, jobs, parked, topic } from '../work/rig';
+import { consumeQueue } from '../../src/work/queue/consumer';
+import type { QueueConsumer } from '../../src/work/types';
+import { FakeBench, type Outcome } from '../support/fake-kafka-log';
+import type { FakeFault, FakeRequest } from '../support/fake-cluster';
+import { openProcess } from '../support/kafka-log-ports';
+import { group, jobs, parked, topic } from '../support/work-queue';
 import { dice, type Dice } from './dice';
 import type { Ledger, Message } from './ledger';
 import type { Plant } from './plants';
@@ -111,7 +111,7 @@ class Scene {
   }
 
   /** One worker joins, and the oldest one leaves. */
-  async #handOver([first, ...others]: TakenQueue[]): Promise<TakenQueue[]> {
+  async #handOver([first, ...others]: QueueConsumer[]): Promise<QueueConsumer[]> {
     const next = await this.#work(`w${++this.#workers}`);
     if (first) await this.#bench.run(first.close());
     this.ledger.note('a worker has handed over');
@@ -121,14 +121,14 @@ class Scene {
 
   #process(name: string) {
     const around = { clock: this.#bench.clock, random: this.random };
-    const wire = this.#bench.cluster.wire(name);
-    const one = openProcess(name, this.plant?.wire?.(wire) ?? wire, around);
+    const client = this.#bench.cluster.wire(name);
+    const one = openProcess(name, this.plant?.client?.(client) ?? client, around);
     const clock = { ...around.clock, now: () => Math.round(around.clock.now()) };
     const parts = { ...around, clock, notices: openNotices(), scopes: openScopes(), log: one.log };
     return { one, parts };
   }
 
-  #work(name: string): Promise<TakenQueue> {
+  #work(name: string): Promise<QueueConsumer> {
     const { parts } = this.#process(name);
     const handle = ({ n }: { n: number }): void => {
       this.ledger.note(`${name} handles resend job ${n}`);
@@ -138,7 +138,7 @@ class Scene {
     const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
     const self = { module: 'photos', instance: `photos#${name}` };
     const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const };
-    return this.#bench.run(takeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
+    return this.#bench.run(consumeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
   }
 
   /** Runs a process that submits some jobs and ends, as `busbar submit` from cron does. */

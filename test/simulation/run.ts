@@ -1,6 +1,6 @@
 /** One run: a system built from a seed, faults while it works, a calm phase, and the violations found. */
 import { virtualClock, type VirtualClock } from '../../src/memory';
-import { sayError } from '../../src/base/errors';
+import { errorMessage } from '../../src/base/errors';
 import type { Stored } from '../../src/ports/log';
 import type { ParkedNote } from '../../src/work/parked/park';
 import { readOriginal } from '../../src/work/parked/stub';
@@ -51,8 +51,8 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   process.on('unhandledRejection', uncaught);
   try {
     await play(plan, clock, ledger, plant);
-    if (plant?.wire || seed % resendsEvery === 0) await playResends(seed, ledger, plant);
-    if (plant?.view || seed % leadersEvery === 0) await playLeaders(seed, ledger, plant);
+    if (plant?.client || seed % resendsEvery === 0) await playResends(seed, ledger, plant);
+    if (plant?.metadata || seed % leadersEvery === 0) await playLeaders(seed, ledger, plant);
   } catch (error) {
     uncaught(error);
   } finally {
@@ -113,7 +113,7 @@ async function rest(
   for (let ms = 0; ms < drainMsMax && checks.done; ms += stepMs) {
     behind = '';
     for (const { group, topic } of await ask(log.groups())) {
-      const places = await ask(log.places(group, topic));
+      const places = await ask(log.committedOffsets(group, topic));
       const bounds = await ask(log.bounds(topic));
       const late = places.find(({ partition, offset }) => offset < (bounds[partition]?.end ?? 0));
       if (late)
@@ -132,7 +132,7 @@ async function rest(
     const note = JSON.parse(record.headers['parked'] ?? '{}') as Partial<ParkedNote>; // written by work/park
     if (note.stub === undefined) continue;
     ledger.count('stubs');
-    const gone = await ask(readOriginal(log, note as ParkedNote).then(() => undefined, sayError)); // the note of a stub is complete
+    const gone = await ask(readOriginal(log, note as ParkedNote).then(() => undefined, errorMessage)); // the note of a stub is complete
     // An event that all named listeners have handled is kept for `keepMs`, also when a stub refers to it.
     const mayBeGone = note.topic?.endsWith('.events') === true && plan.keepMs < keepMsLong;
     if (gone !== undefined && !mayBeGone) ledger.breaks('lost', gone);

@@ -193,9 +193,9 @@ export class Senders {
     if (isBusError(error, 'ResponderLost')) this.checks.responderLost(ask, error.details.instance);
   }
 
-  #askHow(): { key?: string; absentMs?: number } {
+  #askHow(): { key?: string; waitForInstanceMs?: number } {
     if (this.#dice.chance(0.2)) return { key: this.#dice.pick(this.plan.keys) };
-    return this.#dice.chance(0.3) ? { absentMs: 1_000 } : {};
+    return this.#dice.chance(0.3) ? { waitForInstanceMs: 1_000 } : {};
   }
 }
 

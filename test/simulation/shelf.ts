@@ -130,6 +130,6 @@ export class Tenure {
 export interface Handling {
   readonly track: Track;
   readonly tenure: Tenure;
-  /** The partition moved without waiting for it: it was lost, or longestMs had passed. */
+  /** The partition moved without waiting for it: it was lost, or handoverMs had passed. */
   overstays: boolean;
 }

@@ -161,7 +161,7 @@ export class System {
   }
 
   #partsOf(instance: Instance): BusParts {
-    const { log, post, registry, settings } = instance.process;
+    const { log, messenger, registry, settings } = instance.process;
     const { commitMs, sessionMs, timeoutMs } = this.plan;
     const planted = this.plant?.log?.(log, this.#dice, instance.process.clock) ?? log;
     const notices = openNotices();
@@ -172,7 +172,7 @@ export class System {
       notices,
       live: liveConfig({ ...defaults, timeoutMs }, notices, instance.clock),
       log: watchLog(this.#faults.logOf(planted, instance), instance, this.checks),
-      post,
+      messenger,
       registry,
       settings,
       self: { module: instance.module, instance: instance.name },
@@ -196,7 +196,7 @@ export class System {
       ...(this.plant?.makeRetained && { makeRetained: this.plant.makeRetained }),
       ...(this.plant?.makeUnkept && { makeUnkept: this.plant.makeUnkept }),
       async closePorts() {
-        await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);
+        await Promise.all([registry.close(), messenger.close(), log.close(), settings.close()]);
       },
     };
   }

@@ -1,5 +1,5 @@
 /** Reports the log calls of one instance to the checkers, without changing them. */
-import type { Append, Log, Owned, Owner } from '../../src/ports/log';
+import type { Append, Log, OwnedPartition, Owner } from '../../src/ports/log';
 import type { Checks } from './checks';
 import type { Instance } from './instance';
 import type { QueueCheck } from './queue';
@@ -53,23 +53,23 @@ function parkOf(record: Append, who: Instance, checks: Checks): (() => void) | u
 function watchOwner(owner: Owner, who: Instance, check: QueueCheck, member: object): Owner {
   const tenures = new Map<number, Tenure>();
   return {
-    take(owned) {
+    onAssigned(owned) {
       if (who.dead) return;
       const tenure = check.took(who, owned, member);
       tenures.set(owned.partition, tenure);
       owned.lost.addEventListener('abort', () => check.ended(tenure, 'lost'), { once: true });
-      owner.take(watchOwned(owned, tenure, check));
+      owner.onAssigned(watchOwned(owned, tenure, check));
     },
-    async give(partition) {
+    async onRevoked(partition) {
       const tenure = tenures.get(partition);
       if (tenure) check.gives(tenure);
-      await owner.give(partition);
+      await owner.onRevoked(partition);
       if (tenure && !who.dead) check.ended(tenure, 'given');
     },
   };
 }
 
-function watchOwned(owned: Owned, tenure: Tenure, check: QueueCheck): Owned {
+function watchOwned(owned: OwnedPartition, tenure: Tenure, check: QueueCheck): OwnedPartition {
   return {
     ...owned,
     async read(from, max, signal) {

@@ -16,14 +16,14 @@ async function samples(registry: Registry): Promise<readonly string[]> {
 
 test('a notice about several partitions or parts is counted for each of them', async () => {
   const { notices, registry } = open();
-  for (const partition of [3, 4]) notices.tell({ type: 'partition', queue: 'a', partition, change: 'taken' });
-  notices.tell({ type: 'partition', queue: 'b', partition: 0, change: 'taken' });
+  for (const partition of [3, 4]) notices.emit({ type: 'partition', queue: 'a', partition, change: 'taken' });
+  notices.emit({ type: 'partition', queue: 'b', partition: 0, change: 'taken' });
   const also = [
     { queue: 'a', partition: 4 },
     { queue: 'b', partition: 0 },
   ];
-  notices.tell({ type: 'partition', queue: 'a', partition: 3, change: 'lost', also });
-  notices.tell({
+  notices.emit({ type: 'partition', queue: 'a', partition: 3, change: 'lost', also });
+  notices.emit({
     type: 'state',
     part: 'group a',
     ok: false,
@@ -83,14 +83,14 @@ const counted: readonly [Notice, string][] = [
 ];
 test.each(counted)('%j counts as %s', async (notice, line) => {
   const { notices, registry } = open();
-  notices.tell(notice);
+  notices.emit(notice);
   expect(await samples(registry)).toContain(line);
 });
 
 test('the gauge of owned partitions rises on assignment and falls on revocation and loss', async () => {
   const { notices, registry } = open();
   for (const change of ['taken', 'taken', 'taken', 'given', 'lost'] as const) {
-    notices.tell({ type: 'partition', queue: 'photos.work', partition: 1, change });
+    notices.emit({ type: 'partition', queue: 'photos.work', partition: 1, change });
   }
   const lines = await samples(registry);
   expect(lines).toContain('busbar_partitions{queue="photos.work"} 1');
@@ -101,9 +101,9 @@ test('ids, keys and unbounded texts never become labels', async () => {
   const { notices, registry } = open();
   for (let i = 0; i < 2_000; i++) {
     const words = `a word${'x'.repeat(i % 40)}${String.fromCharCode(97 + (i % 26))}`;
-    notices.tell({ type: 'dropped', what: `what${i}`, reason: words, entry: `m.e${i}`, id: `${i}` });
-    notices.tell({ type: 'parked', queue: `m.e${i}`, reason: `photo ${i} is broken`, attempts: 1, ...about });
-    notices.tell({ type: 'retried', entry: `m.e${i}`, id: `${i}`, attempt: 1, delayMs: 1, error: `${i}` });
+    notices.emit({ type: 'dropped', what: `what${i}`, reason: words, entry: `m.e${i}`, id: `${i}` });
+    notices.emit({ type: 'parked', queue: `m.e${i}`, reason: `photo ${i} is broken`, attempts: 1, ...about });
+    notices.emit({ type: 'retried', entry: `m.e${i}`, id: `${i}`, attempt: 1, delayMs: 1, error: `${i}` });
   }
   const lines = await samples(registry);
   const of = (name: string) => lines.filter((line) => line.startsWith(name));
@@ -121,7 +121,7 @@ test('two buses of a process share one registry', async () => {
   const { notices, registry } = open();
   const second = openNotices();
   countIn(second, registry);
-  for (const each of [notices, second]) each.tell({ type: 'sent', kind: 'work', ...about });
+  for (const each of [notices, second]) each.emit({ type: 'sent', kind: 'work', ...about });
   expect(await samples(registry)).toContain('busbar_messages_sent_total{kind="work",entry="photos.resize"} 2');
 });
 
@@ -134,6 +134,6 @@ test('a registry that has a foreign metric of the same name is rejected', () => 
 test('notices after stop are not counted', async () => {
   const { notices, registry, stop } = open();
   stop();
-  notices.tell({ type: 'sent', kind: 'work', ...about });
+  notices.emit({ type: 'sent', kind: 'work', ...about });
   expect(await samples(registry)).not.toContainEqual(expect.stringContaining('photos.resize'));
 });

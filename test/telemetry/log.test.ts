@@ -20,9 +20,9 @@ const about = { entry: 'photos.resize', id: '01J9' };
 test('a notice about several parts is one line with their number and names', () => {
   const { notices, parsed } = open();
   const also = [{ part: 'group b' as const, reason: 'second' }];
-  notices.tell({ type: 'state', part: 'group a', ok: false, reason: 'no answer', also });
+  notices.emit({ type: 'state', part: 'group a', ok: false, reason: 'no answer', also });
   const partitions = [{ queue: 'photos.bills', partition: 4 }];
-  notices.tell({
+  notices.emit({
     type: 'partition',
     queue: 'photos.work',
     partition: 3,
@@ -59,14 +59,14 @@ const levels: readonly [string, Notice][] = [
 ];
 test.each(levels)('logs at %s: %j', (level, notice) => {
   const { notices, parsed } = open();
-  notices.tell(notice);
+  notices.emit(notice);
   expect(parsed()).toHaveLength(1);
   expect(parsed()[0]).toMatchObject({ level, module: 'photos', pid: 7, time: expect.stringMatching(/^\d{4}-.*Z$/) });
 });
 
 test('a line has a sentence that summarizes its fields', () => {
   const { notices, parsed } = open();
-  notices.tell({ type: 'parked', queue: 'photos.resize', reason: 'Invalid: width', attempts: 1, ...about });
+  notices.emit({ type: 'parked', queue: 'photos.resize', reason: 'Invalid: width', attempts: 1, ...about });
   expect(parsed()[0]).toMatchObject({
     msg: 'photos.resize parked after 1 attempt: Invalid: width',
     notice: 'parked',
@@ -78,23 +78,23 @@ test('a line has a sentence that summarizes its fields', () => {
 
 test('notices below the level are not written', () => {
   const { notices, lines } = open('warn');
-  notices.tell({ type: 'sent', kind: 'work', ...about });
-  notices.tell({ type: 'instance', instance: 'web#a02f', change: 'up' });
+  notices.emit({ type: 'sent', kind: 'work', ...about });
+  notices.emit({ type: 'instance', instance: 'web#a02f', change: 'up' });
   expect(lines).toEqual([]);
 });
 
 test('the setting logLevel changes the level of notices, and removing it restores the level', () => {
   const { notices, logger, lines, parsed } = open('warn');
-  notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'debug' });
-  notices.tell({ type: 'sent', kind: 'work', ...about });
-  notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'error' });
-  notices.tell({ type: 'dropped', what: 'packet', reason: 'no envelope' });
+  notices.emit({ type: 'setting', key: 'logLevel', change: 'applied', value: 'debug' });
+  notices.emit({ type: 'sent', kind: 'work', ...about });
+  notices.emit({ type: 'setting', key: 'logLevel', change: 'applied', value: 'error' });
+  notices.emit({ type: 'dropped', what: 'packet', reason: 'no envelope' });
   expect(lines).toHaveLength(2);
   expect(logger.level).toBe('warn');
-  notices.tell({ type: 'setting', key: 'logLevel', change: 'refused', reason: 'loud is none of them' });
-  notices.tell({ type: 'setting', key: 'logLevel', change: 'removed', value: 'info' });
-  notices.tell({ type: 'log', level: 'info', message: 'again too quiet', fields: {} });
-  notices.tell({ type: 'log', level: 'warn', message: 'loud enough', fields: {} });
+  notices.emit({ type: 'setting', key: 'logLevel', change: 'refused', reason: 'loud is none of them' });
+  notices.emit({ type: 'setting', key: 'logLevel', change: 'removed', value: 'info' });
+  notices.emit({ type: 'log', level: 'info', message: 'again too quiet', fields: {} });
+  notices.emit({ type: 'log', level: 'warn', message: 'loud enough', fields: {} });
   expect(parsed().at(-1)).toMatchObject({ msg: 'loud enough' });
   expect(parsed().filter(({ msg }) => msg === 'again too quiet')).toEqual([]);
 });
@@ -102,7 +102,7 @@ test('the setting logLevel changes the level of notices, and removing it restore
 test('a line of a handler keeps its fields, and cannot overwrite those of the log', () => {
   const { notices, parsed } = open();
   const fields = { ...about, time: 'noon', level: 99, width: 200 };
-  notices.tell({ type: 'log', level: 'info', message: 'scaled', fields });
+  notices.emit({ type: 'log', level: 'info', message: 'scaled', fields });
   const [line] = parsed();
   expect(line).toMatchObject({ level: 'info', msg: 'scaled', width: 200, time_: 'noon', level_: 99, ...about });
   expect(line?.['time']).not.toBe('noon');
@@ -110,7 +110,7 @@ test('a line of a handler keeps its fields, and cannot overwrite those of the lo
 
 test('a line about another instance has its name as peer, not as instance', () => {
   const { notices, parsed } = open();
-  notices.tell({ type: 'instance', instance: 'web#a02f', change: 'up' });
+  notices.emit({ type: 'instance', instance: 'web#a02f', change: 'up' });
   expect(parsed()[0]).toMatchObject({ peer: 'web#a02f', change: 'up' });
   expect(parsed()[0]).not.toHaveProperty('instance');
 });
@@ -118,7 +118,7 @@ test('a line about another instance has its name as peer, not as instance', () =
 test('an error of a handler is logged with its stack', () => {
   const { notices, parsed } = open();
   const thrown = new TypeError('no disk');
-  notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
+  notices.emit({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
   expect(parsed()[0]).toMatchObject({ err: { type: 'TypeError', message: 'no disk', stack: thrown.stack } });
   expect(parsed()[0]).not.toHaveProperty('thrown');
 });
@@ -165,13 +165,13 @@ test('the duration of a handler is rounded to a microsecond', async () => {
 test('notices after stop are not written', () => {
   const { notices, lines, stop } = open();
   stop();
-  notices.tell({ type: 'dropped', what: 'packet', reason: 'no envelope' });
+  notices.emit({ type: 'dropped', what: 'packet', reason: 'no envelope' });
   expect(lines).toEqual([]);
 });
 
 test('a text line has time, level, module, sentence, and the fields that the sentence omits', () => {
   const { notices, lines } = open('debug', 'text');
-  notices.tell({ type: 'retried', attempt: 2, delayMs: 1_000, error: 'no disk', ...about });
+  notices.emit({ type: 'retried', attempt: 2, delayMs: 1_000, error: 'no disk', ...about });
   expect(lines[0]?.replace(/^[\d:.]{12}/, 'TIME')).toBe(
     'TIME  warn   photos  photos.resize failed in attempt 2, retried in 1000 ms: no disk  id=01J9\n',
   );
@@ -180,13 +180,13 @@ test('a text line has time, level, module, sentence, and the fields that the sen
 test('in text format an indented stack follows its line', () => {
   const { notices, lines } = open('debug', 'text');
   const thrown = new Error('no disk');
-  notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
+  notices.emit({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
   expect(lines[0]).toMatch(/\n {4}Error: no disk\n {8}at /);
 });
 
 test('a text line of a handler has all its fields, with control characters escaped', () => {
   const { notices, lines } = open('debug', 'text');
   const message = 'page 1\u001b[2J\nforged';
-  notices.tell({ type: 'log', level: 'info', message, fields: { page: 1, title: 'a\nb' } });
+  notices.emit({ type: 'log', level: 'info', message, fields: { page: 1, title: 'a\nb' } });
   expect(lines[0]).toMatch(/  page 1·\[2J·forged  page=1  title=a·b\n$/);
 });

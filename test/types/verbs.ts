@@ -28,7 +28,11 @@ export async function requests(bus: Bus) {
   await bus.request(shop.stock); // no input, so no argument
   await bus.request(shop.search);
   await bus.request(shop.search, { text: 'lamp' }, { timeoutMs: 100 });
-  const made = await bus.request(shop.order, { article: 'lamp', count: 1, due }, { absentMs: 2_000, key: 'lamp' });
+  const made = await bus.request(
+    shop.order,
+    { article: 'lamp', count: 1, due },
+    { waitForInstanceMs: 2_000, key: 'lamp' },
+  );
   is<Same<typeof made, { id: string; article: string; count: number }>>();
 
   const result = await bus.tryRequest(shop.order, { article: 'lamp', count: 1, due });

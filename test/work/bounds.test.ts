@@ -9,7 +9,7 @@ import { decodeState } from '../../src/work/progress/commit-state';
 import { eventTopic, workTopic } from '../../src/work/topics';
 import type { Run } from '../../src/delivery/deliver';
 import { memoryWorld } from '../../src/memory';
-import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
+import { gates, group, jobs, loose, rig, topic, type Job } from '../support/work-queue';
 import { heavy } from '../heavy';
 
 const never = new Promise<void>(() => undefined);
@@ -82,7 +82,7 @@ heavy('while all handlers are busy, only a bounded number of messages is in memo
   await r.clock.advance(60_000);
   expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
   concurrency = 3;
-  queue.review();
+  queue.applyLimits();
   await r.clock.advance(1_000);
   expect(queue.stats().waiting).toBe(3_998);
   expect(r.of('stuck')).toEqual([]);
@@ -175,7 +175,7 @@ test('a partition that moves, or whose queue closes, releases its buffer space',
   const closing = queue.close();
   await r.clock.advance(100);
   expect(buffered.count).toBe(6);
-  queue.hurry();
+  queue.abortRunning();
   await r.clock.advance(1_000);
   await closing;
   expect([buffered.count, buffered.bytes]).toEqual([0, 0]);
@@ -210,7 +210,7 @@ test('at the limit of settled ranges only the lowest message can start', async (
   expect(first.length).toBeLessThan(40); // 20, and the ones that had started before the limit was reached
   expect(queue.stats().waiting).toBeGreaterThan(0); // though handlers are free
   expect(queue.stats().running.length).toBeLessThan(50);
-  const [place] = (await a.log.places(group, topic.name)).filter(({ partition }) => partition === 0);
+  const [place] = (await a.log.committedOffsets(group, topic.name)).filter(({ partition }) => partition === 0);
   const committed = decodeState(place?.offset ?? -1, place?.state ?? new Uint8Array());
   expect(committed.ranges).toHaveLength(first.length);
   a.crash();
@@ -308,7 +308,7 @@ test('a new listener starts at the end and skips other events of the module', as
   for (let n = 1; n <= 20; n++) await sender.send(n % 2 ? added : gone, [{ n }]);
   await r.clock.advance(1_000);
   expect(seen.toSorted((x, y) => x - y)).toEqual([1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
-  const places = await a.log.places('search.index', events.name);
+  const places = await a.log.committedOffsets('search.index', events.name);
   expect(places.reduce((sum, { offset }) => sum + offset, 0)).toBe(21);
   expect(r.of('stuck')).toEqual([]);
 });
@@ -372,7 +372,7 @@ test('perSecond limits the whole instance, and can change while it runs', async 
   expect(at.length).toBeGreaterThanOrEqual(58);
   expect(at.length).toBeLessThanOrEqual(60);
   perSecond = 1_000;
-  queue.review();
+  queue.applyLimits();
   await r.clock.advance(1_000);
   expect(at).toHaveLength(200);
 });

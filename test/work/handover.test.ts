@@ -1,9 +1,9 @@
 import { BusError } from '../../src/base/errors';
 import type { Schema } from '../../src/contract/types';
 import { promisesRunOut } from '../../src/memory/clock';
-import { LostError, type Owned } from '../../src/ports/log';
+import { PartitionLostError, type OwnedPartition } from '../../src/ports/log';
 import { encodeState } from '../../src/work/progress/commit-state';
-import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
+import { gates, group, jobs, loose, rig, topic, type Job } from '../support/work-queue';
 
 const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
@@ -138,10 +138,10 @@ test('a joining member gets its partitions after their running handlers end and 
   expect(seen.some((name) => name.startsWith('b'))).toBe(true);
 });
 
-test('a handler that exceeds longestMs is aborted, retried elsewhere, and its result ignored', async () => {
+test('a handler that exceeds handoverMs is aborted, retried elsewhere, and its result ignored', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
-  const { resize } = jobs({ longestMs: 2_000 });
+  const { resize } = jobs({ handoverMs: 2_000 });
   const { wait, open } = gates();
   await r.sender(a).send(resize, numbers(1));
   let signal: AbortSignal | undefined;
@@ -160,7 +160,7 @@ test('a handler that exceeds longestMs is aborted, retried elsewhere, and its re
   expect([signal?.aborted, seen]).toEqual([false, []]);
   await r.clock.advance(200);
   await closing;
-  expect(signal?.reason).toBeInstanceOf(LostError);
+  expect(signal?.reason).toBeInstanceOf(PartitionLostError);
   expect(seen).toEqual([2]);
   open('a');
   await r.clock.advance(1_000);
@@ -220,7 +220,7 @@ test('after losing a partition the old owner aborts its handlers and acts no mor
   open('a');
   await r.clock.advance(30_000);
   expect(seen).toEqual(['a0', 'b0', 'b1', 'b2', 'b3']);
-  expect(signals[0]?.reason).toBeInstanceOf(LostError);
+  expect(signals[0]?.reason).toBeInstanceOf(PartitionLostError);
   expect(r.of('partition')).toContainEqual(expect.objectContaining({ change: 'lost', reason: expect.any(String) }));
   expect(await r.parkedNow(b)).toEqual([]);
   expect((await r.progress(b)).committed).toBe(4);
@@ -256,7 +256,7 @@ test('a commit that the log fences is reported as a lost partition', async () =>
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(2));
   r.world.faults = ({ call, n }) =>
-    call === 'commit' && n === 1 ? { error: new LostError(group, 0, 'fenced'), done: false } : undefined;
+    call === 'commit' && n === 1 ? { error: new PartitionLostError(group, 0, 'fenced'), done: false } : undefined;
   await r.take(a, resize, () => undefined);
   await r.clock.advance(100);
   expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(1);
@@ -304,7 +304,7 @@ test('losing a partition ends the reported failure of its commits', async () => 
   r.world.faults = ({ call }) => (call === 'commit' ? { error, done: false } : undefined);
   await r.take(a, resize, () => undefined);
   await r.clock.advance(10_000);
-  error = new LostError(group, 0, 'fenced');
+  error = new PartitionLostError(group, 0, 'fenced');
   await r.clock.advance(10_000);
   expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
 });
@@ -464,7 +464,7 @@ test('a partition whose signal alone reports its loss is released immediately', 
   const a = r.process('a');
   const { resize } = jobs();
   const losses: AbortController[] = [];
-  const losing = (owned: Owned): Owned => {
+  const losing = (owned: OwnedPartition): OwnedPartition => {
     const lost = new AbortController();
     losses.push(lost);
     return { ...owned, lost: lost.signal };
@@ -472,7 +472,7 @@ test('a partition whose signal alone reports its loss is released immediately', 
   const log: typeof a.log = {
     ...a.log,
     join: (name, of, owner, options) =>
-      a.log.join(name, of, { ...owner, take: (owned) => owner.take(losing(owned)) }, options),
+      a.log.join(name, of, { ...owner, onAssigned: (owned) => owner.onAssigned(losing(owned)) }, options),
   };
   await r.sender(a).send(
     resize,
@@ -520,8 +520,8 @@ test('an unreadable commit state is logged as an error, and reading starts at th
   const newer = encodeState(2, { seen: 2, ranges: [], tried: [], senders: [] }, 100);
   newer[0] = 9;
   const member = await a.log.join(group, topic.name, {
-    take: (owned) => void (owned.partition === partition && owned.commit({ offset: 2, state: newer })),
-    give: () => Promise.resolve(),
+    onAssigned: (owned) => void (owned.partition === partition && owned.commit({ offset: 2, state: newer })),
+    onRevoked: () => Promise.resolve(),
   });
   await r.clock.advance(10);
   await member.close();

@@ -1,7 +1,7 @@
 /** A failure that has ended is reported as ended, since otherwise the instance would stay unready. */
 import { BusError } from '../../src/base/errors';
-import type { Log, Owned } from '../../src/ports/log';
-import { jobs, parked, rig } from './rig';
+import type { Log, OwnedPartition } from '../../src/ports/log';
+import { jobs, parked, rig } from '../support/work-queue';
 
 const unreachable = () => new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
 const { resize } = jobs({ attempts: 1 });
@@ -13,14 +13,14 @@ function broken(r: ReturnType<typeof rig>): string[] {
 }
 /** A log whose partitions cannot be read while `away` returns true. */
 function readless(log: Log, away: () => boolean): Log {
-  const change = (owned: Owned): Owned => ({
+  const change = (owned: OwnedPartition): OwnedPartition => ({
     ...owned,
     read: (...how) => (away() ? Promise.reject(unreachable()) : owned.read(...how)),
   });
   return {
     ...log,
     join: (group, topic, owner, options) =>
-      log.join(group, topic, { ...owner, take: (owned) => owner.take(change(owned)) }, options),
+      log.join(group, topic, { ...owner, onAssigned: (owned) => owner.onAssigned(change(owned)) }, options),
   };
 }
 

@@ -2,7 +2,7 @@
 import { NotStarted } from '../../src/base/lifecycle';
 import type { MemoryProcess } from '../../src/memory';
 import { heavy } from '../heavy';
-import { jobs, rig, type RunJob } from './rig';
+import { jobs, rig, type RunJob } from '../support/work-queue';
 
 const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
@@ -93,9 +93,9 @@ test('two crashing messages are both parked, and the messages beside them are ha
   expect(await r.parkedNow(r.process('reader'))).toHaveLength(2);
 });
 
-test('a message that must run alone waits for running handlers, at most for longestMs', async () => {
+test('a message that must run alone waits for running handlers, at most for handoverMs', async () => {
   const r = rig();
-  const { resize } = jobs({ attempts: 5, longestMs: 2_000 });
+  const { resize } = jobs({ attempts: 5, handoverMs: 2_000 });
   const sender = r.sender(r.process('web'));
   await sender.send(resize, [{ n: 0 }]);
   for (const name of ['a', 'b']) {
@@ -198,7 +198,7 @@ test('after a loss the new owner commits before each early handler, after a revo
 test('a moving or lost partition is released while a message waits to run alone', async () => {
   for (const how of ['given', 'lost'] as const) {
     const r = rig();
-    const { resize } = jobs({ attempts: 5, longestMs: 60_000 });
+    const { resize } = jobs({ attempts: 5, handoverMs: 60_000 });
     await r.sender(r.process('web')).send(resize, numbers(2));
     for (const name of ['a', 'b']) {
       const p = r.process(name);

@@ -2,7 +2,7 @@
 import { BusError } from '../../src/base/errors';
 import type { Commit } from '../../src/ports/log';
 import { emptyState, encodeState, type State } from '../../src/work/progress/commit-state';
-import { group, jobs, rig, topic } from './rig';
+import { group, jobs, rig, topic } from '../support/work-queue';
 
 const { resize } = jobs();
 const partition = 4;
@@ -22,15 +22,15 @@ async function openAt(count: number, commitOf: (timesMs: readonly number[]) => C
   );
   const commit = commitOf(timesMs);
   const member = await a.log.join(group, topic.name, {
-    take: (owned) => void (owned.partition === partition && owned.commit(commit)),
-    give: () => Promise.resolve(),
+    onAssigned: (owned) => void (owned.partition === partition && owned.commit(commit)),
+    onRevoked: () => Promise.resolve(),
   });
   await r.clock.advance(10);
   await member.close();
   const handled: number[] = [];
   await r.take(b, resize, ({ n }) => void handled.push(n));
   await r.clock.advance(1_000);
-  const [place] = (await b.log.places(group, topic.name)).filter((one) => one.partition === partition);
+  const [place] = (await b.log.committedOffsets(group, topic.name)).filter((one) => one.partition === partition);
   return {
     ...r,
     log: b.log,
@@ -122,8 +122,8 @@ describe('trimming keeps unhandled records of a group whose committed offset', (
     const [a, b] = [r.process('a'), r.process('b')];
     await r.append(a, ...[0, 1, 2, 3, 4, 5].map((n) => ({ partition, key: null, value: value(n), headers: {} })));
     const member = await a.log.join(group, topic.name, {
-      take: (owned) => void (owned.partition === partition && owned.commit(commit)),
-      give: () => Promise.resolve(),
+      onAssigned: (owned) => void (owned.partition === partition && owned.commit(commit)),
+      onRevoked: () => Promise.resolve(),
     });
     await r.clock.advance(10);
     await member.close();

@@ -5,7 +5,7 @@ import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
 import { RetainedPartitions } from '../../src/work/progress/retained';
 import { emptyState, encodeState } from '../../src/work/progress/commit-state';
-import { gates, group, jobs, parked, rig, topic } from './rig';
+import { gates, group, jobs, parked, rig, topic } from '../support/work-queue';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
 /** Jobs of one key, which are in one partition and run in order. */
@@ -121,7 +121,10 @@ test('a handler that ends while its partition is elsewhere is not repeated', asy
   await r.clock.advance(1_000);
   a.freeze();
   // Another member owns all partitions meanwhile and handles nothing.
-  const other = await b.log.join(group, topic.name, { take: () => undefined, give: () => Promise.resolve() });
+  const other = await b.log.join(group, topic.name, {
+    onAssigned: () => undefined,
+    onRevoked: () => Promise.resolve(),
+  });
   await r.clock.advance(15_000);
   a.thaw();
   await r.clock.advance(10);
@@ -198,7 +201,7 @@ test('a message whose parking is acknowledged after the loss is neither repeated
 test('a queue that closes without a commit and is opened again repeats nothing', async () => {
   const r = rig();
   const a = r.process('a');
-  const { resize } = jobs({ longestMs: 1_000 });
+  const { resize } = jobs({ handoverMs: 1_000 });
   const { wait, open } = gates();
   const seen: number[] = [];
   const run = async ({ n }: { n: number }): Promise<void> => {
@@ -267,8 +270,8 @@ test.each([
   const { partition: at } = (await a.log.bounds(topic.name)).find(({ end }) => end > 0)!;
   a.freeze();
   const tool = await b.log.join(group, topic.name, {
-    take: (owned) => void (owned.partition === at && owned.commit({ offset: 4, state })),
-    give: () => Promise.resolve(),
+    onAssigned: (owned) => void (owned.partition === at && owned.commit({ offset: 4, state })),
+    onRevoked: () => Promise.resolve(),
   });
   await r.clock.advance(15_000);
   await tool.close();

@@ -26,7 +26,7 @@ function openScene<T>(watches: (watch: RetentionWatch) => T) {
     holdsUnread: false,
     topics: () => current.topics(),
     groups: (isWanted) => current.groups(isWanted),
-    places: (...of) => current.places(...of),
+    committedOffsets: (...of) => current.committedOffsets(...of),
     bounds: (name) => current.bounds(name),
     peek: (...where) => current.peek(...where),
   };
@@ -80,7 +80,7 @@ describe('a named listener that ends', () => {
     expect(states).toEqual([false]);
     watched();
     expect(states).toEqual([false, true]);
-    const places = jest.spyOn(log, 'places');
+    const places = jest.spyOn(log, 'committedOffsets');
     await clock.advance(keepMs);
     expect(places).not.toHaveBeenCalled();
     expect(states).toEqual([false, true]);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { BusError } from '../../src/base/errors';
-import type { Job } from './rig';
-import { gates, jobs, loose, parked, rig, topic } from './rig';
+import type { Job } from '../support/work-queue';
+import { gates, jobs, loose, parked, rig, topic } from '../support/work-queue';
 
 const fails = (message = 'no disk'): never => {
   throw new Error(message);

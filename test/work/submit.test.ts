@@ -8,12 +8,12 @@ import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { partitionOf } from '../../src/format/partition';
 import { decodeBody } from '../../src/format/codec';
 import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
-import { PartlyError, type Stored } from '../../src/ports/log';
+import { PartialAppendError, type Stored } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
 import type { Sender, SenderParts } from '../../src/work/types';
 import type { AnyEntry, Schema } from '../../src/contract/types';
 import { heavy } from '../heavy';
-import { gates, jobs, rig, type Job } from './rig';
+import { gates, jobs, rig, type Job } from '../support/work-queue';
 
 const { resize, sharpen, added } = defineModule('photos', {
   resize: work(z.object({ id: z.string(), width: z.string().transform(Number) }), {
@@ -197,7 +197,7 @@ test('a message that the log rejects fails its own call only', async () => {
   const { process } = open();
   const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
   const failed = new Map([1, 3].map((place) => [place, refusal]));
-  const append = () => Promise.reject(new PartlyError(refusal, failed, 5));
+  const append = () => Promise.reject(new PartialAppendError(refusal, failed, 5));
   const { sender } = open({ log: { ...process.log, append } });
   const sends = [[0], [1], [2, 3], [4]].map((bodies) => sender.send(sharpen, bodies).catch((error: unknown) => error));
   const [before, guilty, list, behind] = await Promise.all(sends);
@@ -243,7 +243,7 @@ describe('the error of a list has the index and id of the failed body', () => {
   it('when the log rejects a body, while the other bodies are stored', async () => {
     const { process } = open();
     const refusal = new BusError('TooLarge', 'the topic takes less', { bytes: 2, limitBytes: 1 });
-    const append = () => Promise.reject(new PartlyError(refusal, new Map([[2, refusal]]), 3));
+    const append = () => Promise.reject(new PartialAppendError(refusal, new Map([[2, refusal]]), 3));
     const { sender } = open({ log: { ...process.log, append } });
     const error: unknown = await sender.send(sharpen, [1, 2, 3], 'list').catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'TooLarge', details: { index: 2, id: expect.any(String) } });

@@ -1,6 +1,6 @@
 /** Time that handlers block the event loop, in virtual time, in which only handlers take time. */
 import type { Clock } from '../../src/base/clock';
-import { jobs, rig } from './rig';
+import { jobs, rig } from '../support/work-queue';
 
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
 

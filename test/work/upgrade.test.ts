@@ -3,9 +3,9 @@ import { partitionOf } from '../../src/format/partition';
 import type { AnyEntry } from '../../src/contract/types';
 import type { Run } from '../../src/delivery/deliver';
 import type { MemoryProcess } from '../../src/memory';
-import type { TakenQueue } from '../../src/work/types';
+import type { QueueConsumer } from '../../src/work/types';
 import { heavy } from '../heavy';
-import { jobs, rig, topic, type Job } from './rig';
+import { jobs, rig, topic, type Job } from '../support/work-queue';
 
 const { resize } = jobs();
 const [crop, rotate] = [
@@ -32,7 +32,7 @@ function crew() {
       return slowestMs;
     },
     by: (who: string, { name }: AnyEntry) => handled.filter((one) => one.startsWith(`${who}: ${name} `)).length,
-    start(process: MemoryProcess, ...entries: AnyEntry[]): Promise<TakenQueue> {
+    start(process: MemoryProcess, ...entries: AnyEntry[]): Promise<QueueConsumer> {
       // The engine passes what the schema returned; these tests send only jobs.
       const runs = entries.map((entry) => [entry.name, { entry, run: handle(process, entry) as Run }] as const);
       return r.take(process, resize, () => undefined, { entries: new Map(runs) });

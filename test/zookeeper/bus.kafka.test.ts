@@ -11,7 +11,7 @@ import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { kafkaSuite } from '../cluster/suite';
 import { livedMs } from '../elapsed';
-import { until } from './kit';
+import { until } from '../support/zookeeper-sessions';
 import { zookeeperSuite } from './suite';
 
 /** The session of buses that must not lose it. */
@@ -110,7 +110,8 @@ kafkaSuite('buses when ZooKeeper fails', (kafka) => {
         open.push(bus);
         const { instance } = bus.self;
         await bus.serve(desk, { who: () => instance });
-        const ask = () => caller.tryRequest(desk.who, undefined, { to: instance, absentMs: 10_000, timeoutMs: 30_000 });
+        const ask = () =>
+          caller.tryRequest(desk.who, undefined, { to: instance, waitForInstanceMs: 10_000, timeoutMs: 30_000 });
         expect(await ask()).toEqual({ ok: true, value: instance });
         const session = sessionOfPart(ports.settings);
         const before = session.connection?.session;

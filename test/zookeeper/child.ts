@@ -2,7 +2,7 @@
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openZookeeper } from '../../src/zookeeper/open';
-import { instance } from './kit';
+import { instance } from '../support/zookeeper-sessions';
 
 const [connect = '', ns = '', name = '', sessionMs = '', leave] = process.argv.slice(2);
 

@@ -1,6 +1,6 @@
 /** Work that a reconnect must do is kept for the next connection when this one ends before the work is done. */
-import { answerWell, grant, greeting, startFake } from './fake';
-import { cleanUp, type Opened, open, until } from './kit';
+import { answerWell, grant, greeting, startFake } from '../support/fake-zookeeper';
+import { cleanUp, type Opened, open, until } from '../support/zookeeper-sessions';
 
 afterEach(cleanUp);
 

@@ -1,7 +1,7 @@
 /** Runs the conformance suites of registry and settings on a real ZooKeeper. */
 import { conformsToRegistry } from '../conformance/registry';
 import { conformsToSettings } from '../conformance/settings';
-import { openZookeeperRig } from './rig';
+import { openZookeeperRig } from '../support/zookeeper-ports';
 import { zookeeperSuite } from './suite';
 
 zookeeperSuite('on ZooKeeper', (suite) => {

@@ -2,7 +2,16 @@
 import { systemClock } from '../../src/base/clock';
 import { connect as connectTo } from '../../src/zookeeper/session/connection';
 import { livedMs } from '../elapsed';
-import { cleanUp, instance, later, open, type Opened, until, watchNames, watchSettings } from './kit';
+import {
+  cleanUp,
+  instance,
+  later,
+  open,
+  type Opened,
+  until,
+  watchNames,
+  watchSettings,
+} from '../support/zookeeper-sessions';
 import { zookeeperSuite } from './suite';
 
 const sessionMs = 2_000;

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import { SettingsCache } from '../../src/zookeeper/settings/disk-cache';
-import { cleanUp, freshDirectory } from './kit';
+import { cleanUp, freshDirectory } from '../support/zookeeper-sessions';
 import { openSystem } from './nodes';
 
 afterEach(async () => {

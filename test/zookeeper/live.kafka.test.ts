@@ -10,7 +10,7 @@ import { openScene, type Scene } from '../bus/processes';
 import type { Cluster } from '../cluster/cluster';
 import { kafkaSuite } from '../cluster/suite';
 import { quickest } from '../elapsed';
-import { cleanUp, freshDirectory, later, until } from './kit';
+import { cleanUp, freshDirectory, later, until } from '../support/zookeeper-sessions';
 
 /** Changes a setting as the command does. */
 async function setBy({ settings }: Inspection, key: string, value: string | null): Promise<void> {
@@ -138,7 +138,7 @@ kafkaSuite(
 
     async function openOne(given: BusGiven): Promise<{ readonly bus: Bus; readonly told: readonly Notice[] }> {
       const told: Notice[] = [];
-      const bus = await openBus({ module: shop, hear: (notice) => told.push(notice), ...given });
+      const bus = await openBus({ module: shop, onNotice: (notice) => told.push(notice), ...given });
       later(() => bus.close());
       return { bus, told };
     }

@@ -6,14 +6,14 @@ const [given = '{}', count = '0'] = process.argv.slice(2);
 
 async function main(): Promise<void> {
   const have = new Map<string, number>();
-  const hear = (notice: Notice): void => {
+  const listener = (notice: Notice): void => {
     if (notice.type !== 'setting' || notice.change !== 'applied' || notice.value === undefined) return;
     const many = (have.get(notice.value) ?? 0) + 1;
     have.set(notice.value, many);
     if (many === Number(count)) process.send?.(notice.value);
   };
   const options = JSON.parse(given) as BusGiven; // written by the test
-  const open = (): Promise<unknown> => openBus({ module: 'many', hear, ...options });
+  const open = (): Promise<unknown> => openBus({ module: 'many', onNotice: listener, ...options });
   await Promise.all(Array.from({ length: Number(count) }, open));
   process.on('disconnect', () => process.exit());
   process.send?.('open');

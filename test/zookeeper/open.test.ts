@@ -1,4 +1,4 @@
-import { addressesIn, sayAge } from '../../src/zookeeper/open';
+import { addressesIn, describeAge } from '../../src/zookeeper/open';
 
 test('addresses are names, IPv4 or IPv6, with a port or the default port', () => {
   expect(addressesIn('zk-1.example:2182, 10.0.0.1,[::1]:21811')).toEqual([
@@ -17,7 +17,7 @@ test('an invalid address is rejected with the quoted address', () => {
 
 test('an age is printed in the largest unit that gives at least two', () => {
   const minute = 60_000;
-  expect([0, 5_400, 119_000, 3 * minute, 100 * minute, 30 * 60 * minute, 50 * 60 * minute].map(sayAge)).toEqual([
+  expect([0, 5_400, 119_000, 3 * minute, 100 * minute, 30 * 60 * minute, 50 * 60 * minute].map(describeAge)).toEqual([
     '0 s',
     '5 s',
     '119 s',

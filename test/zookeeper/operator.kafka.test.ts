@@ -2,7 +2,16 @@
 import { ACL, createClient, Id, type Client } from 'node-zookeeper-client';
 import { systemClock, type Clock } from '../../src/base/clock';
 import { pathsOf } from '../../src/zookeeper/paths';
-import { cleanUp, instance, later, open, until, watchNames, watchSettings, type Opened } from './kit';
+import {
+  cleanUp,
+  instance,
+  later,
+  open,
+  until,
+  watchNames,
+  watchSettings,
+  type Opened,
+} from '../support/zookeeper-sessions';
 import { zookeeperSuite } from './suite';
 
 afterEach(cleanUp);

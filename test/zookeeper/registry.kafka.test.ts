@@ -2,7 +2,16 @@
 import type { Instance } from '../../src/ports/registry';
 import { pathsOf } from '../../src/zookeeper/paths';
 import { quickest } from '../elapsed';
-import { cleanUp, instance, open, type Opened, startChild, tookMs, until, watchNames } from './kit';
+import {
+  cleanUp,
+  instance,
+  open,
+  type Opened,
+  startChild,
+  tookMs,
+  until,
+  watchNames,
+} from '../support/zookeeper-sessions';
 import { zookeeperSuite } from './suite';
 
 zookeeperSuite('the registry on ZooKeeper', (suite) => {

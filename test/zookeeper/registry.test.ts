@@ -7,7 +7,7 @@ import { codes, LostError, ServerError } from '../../src/zookeeper/session/error
 import { pathsOf } from '../../src/zookeeper/paths';
 import { openRegistry } from '../../src/zookeeper/registry';
 import type { Restore, Session } from '../../src/zookeeper/session/session';
-import { instance } from './kit';
+import { instance } from '../support/zookeeper-sessions';
 
 const paths = pathsOf('main');
 

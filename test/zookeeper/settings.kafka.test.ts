@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { livedMs, quickest } from '../elapsed';
-import { beginToOpen, cleanUp, freshDirectory, instance, later, open } from './kit';
-import { tookMs, until, watchNames, watchSettings } from './kit';
+import { beginToOpen, cleanUp, freshDirectory, instance, later, open } from '../support/zookeeper-sessions';
+import { tookMs, until, watchNames, watchSettings } from '../support/zookeeper-sessions';
 import { zookeeperSuite } from './suite';
 
 /** The session of instances that must survive stalls of the machine. */

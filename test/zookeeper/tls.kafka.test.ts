@@ -2,7 +2,7 @@
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { makeClientKeys, type ClientKeys } from '../cluster/security';
-import { cleanUp, freshDirectory, instance, open, tookMs, until } from './kit';
+import { cleanUp, freshDirectory, instance, open, tookMs, until } from '../support/zookeeper-sessions';
 import { zookeeperSuite } from './suite';
 
 afterEach(cleanUp);

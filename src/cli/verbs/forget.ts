@@ -18,16 +18,16 @@ export async function forget(desk: Desk, name: string, { dryRun = false }: Forge
   const waiting = plural(view?.waiting ?? 0, 'event');
   const since = view?.oldestMs === null || view === undefined ? '' : `, the oldest for ${age(view.oldestMs)}`;
   const wait = view?.waiting === 1 ? 'waits' : 'wait';
-  out.say(
+  out.note(
     `${waiting} ${wait} for ${listener.queue}${since}: it will not receive them, and later events do not wait for it.`,
   );
-  if (view && view.parked > 0) out.say(`${plural(view.parked, 'parked event')} of it stay parked.`);
+  if (view && view.parked > 0) out.note(`${plural(view.parked, 'parked event')} of it stay parked.`);
   if (dryRun) {
-    out.say('dry run: nothing was changed');
+    out.note('dry run: nothing was changed');
     return exits.done;
   }
   if (!(await desk.confirm('continue?'))) {
-    out.say('nothing was changed');
+    out.note('nothing was changed');
     return signal.aborted ? exits.interrupted : exits.warning;
   }
   await forgetListener(parts, listener);

@@ -25,7 +25,7 @@ export async function instances({ inspector, out, nowMs }: Desk, module: string 
   const found = await inspector.instances(module);
   await out.list({ columns: columns(nowMs()) }, found);
   if (found.length > 0) return found.some(({ silent }) => silent !== null) ? exits.failed : exits.done;
-  out.say('no instance is running');
+  out.note('no instance is running');
   return exits.warning;
 }
 

@@ -38,7 +38,7 @@ export async function parked(desk: Desk, queue: string | undefined, options: Par
   }
   const many = options.each ? await eachOne(desk, found, most, bodies) : await byReason(desk, found);
   if (many > 0) return exits.done;
-  out.say('nothing is parked');
+  out.note('nothing is parked');
   return exits.warning;
 }
 
@@ -67,7 +67,7 @@ async function byReason({ out, nowMs }: Desk, found: AsyncIterable<ParkedView>):
     },
   ];
   await out.list({ columns }, all);
-  if (left > 0) out.say(`${left} more have other reasons; --each lists each message`);
+  if (left > 0) out.note(`${left} more have other reasons; --each lists each message`);
   return all.length;
 }
 const sendersShown = 3;
@@ -124,7 +124,7 @@ async function eachOne(
   ];
   if (bodies.shown) columns.push({ name: 'BODY', cut: true, spare: 1, show: (message) => bodyText(message, bodies) });
   const many = await out.list({ columns }, list);
-  if (many === most) out.say(`the oldest ${most}; more with -n`);
+  if (many === most) out.note(`the oldest ${most}; more with -n`);
   return many;
 }
 

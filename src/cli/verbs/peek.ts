@@ -30,15 +30,15 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
   }
   await out.list({ columns: columns(found, bodies, nowMs()), json: plainMessage(bodies) }, found);
   if (failed !== undefined) throw failed;
-  if (found.length === 0) out.say('nothing matches');
-  else if (found.length === most) out.say(`the first ${most}; more with -n`);
+  if (found.length === 0) out.note('nothing matches');
+  else if (found.length === most) out.note(`the first ${most}; more with -n`);
   return found.length > 0 ? exits.done : exits.warning;
 }
 
 async function head({ inspector, out }: Desk, name: string): Promise<void> {
   for (const { queue, waiting, running, exact, about } of await inspector.queues([name])) {
     const many = exact ? count(waiting) : about ? `about ${count(waiting)}` : `${count(waiting)} or more`;
-    out.say(`${queue}: ${many} waiting, ${running} running. Reading changes nothing.`);
+    out.note(`${queue}: ${many} waiting, ${running} running. Reading changes nothing.`);
   }
 }
 

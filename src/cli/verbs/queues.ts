@@ -33,12 +33,12 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
   const found = await inspector.queues(names);
   const listed = columns.filter(({ name }) => name !== 'LISTENS TO' || found.some((one) => one.listensTo.length > 0));
   await out.list({ columns: listed }, found);
-  if (found.length === 0) out.say('there are no queues');
+  if (found.length === 0) out.note('there are no queues');
   else if (out.forPeople) {
-    const unsure = [...new Set(found.filter(({ exact }) => !exact).map(sayUnsure))];
+    const unsure = [...new Set(found.filter(({ exact }) => !exact).map(describeUnsure))];
     const said = unsure.length > 0 ? unsure.join(', ') : 'is exact: counted to the end of each log';
-    out.say(`WAITING ${said} at ${clockTime(nowMs())}.`);
-    for (const { queue, blocked } of found) if (blocked > 0) out.say(sayBlocked(queue, blocked));
+    out.note(`WAITING ${said} at ${clockTime(nowMs())}.`);
+    for (const { queue, blocked } of found) if (blocked > 0) out.note(describeBlocked(queue, blocked));
   }
   return found.length > 0 ? exits.done : exits.warning;
 }
@@ -48,11 +48,11 @@ function countWaiting({ waiting, exact, about }: QueueView): string {
   if (exact) return count(waiting);
   return about ? `~${count(waiting)}` : `${count(waiting)}+`;
 }
-function sayBlocked(queue: string, blocked: number): string {
+function describeBlocked(queue: string, blocked: number): string {
   const many = blocked === 1 ? '1 of them' : `${count(blocked)} of them at most`;
   const why = 'cannot be read before an open transaction of another producer ends';
   return `${queue}: ${many} ${why}; busbar status names it.`;
 }
-function sayUnsure({ about }: QueueView): string {
+function describeUnsure({ about }: QueueView): string {
   return about ? 'with a ~ is by the offsets of the log' : 'with a + is what was counted before the limit';
 }

@@ -3,7 +3,7 @@
  */
 import { open } from 'node:fs/promises';
 import type { Chosen, ChosenMessage, Which } from '../../inspect';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import { exits, Usage, type Exit } from '../exit';
 import { toJson } from '../json';
 import type { Desk } from '../run';
@@ -11,41 +11,41 @@ import { age, oneLine, plural } from '../words';
 import { plainMessage } from './body';
 import { filterOf, type Filters } from './filter';
 
-export interface MendOptions extends Filters {
+export interface RepairOptions extends Filters {
   readonly all?: boolean;
   readonly reasonLike?: string;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
 }
-export interface DropOptions extends MendOptions {
+export interface DropOptions extends RepairOptions {
   readonly export?: string;
   readonly reason?: string;
 }
 type Verb = 'replay' | 'drop';
 
-export async function replay(desk: Desk, queue: string, ids: readonly string[], options: MendOptions): Promise<Exit> {
+export async function replay(desk: Desk, queue: string, ids: readonly string[], options: RepairOptions): Promise<Exit> {
   const { replayChosen } = await import('../../inspect');
-  return mend(desk, 'replay', queue, ids, options, async (chosen, done, failed) => {
+  return repair(desk, 'replay', queue, ids, options, async (chosen, done, failed) => {
     return replayChosen(desk.parts, chosen, { signal: desk.signal, done, failed });
   });
 }
 
 export async function drop(desk: Desk, queue: string, ids: readonly string[], options: DropOptions): Promise<Exit> {
   const { dropChosen } = await import('../../inspect');
-  return mend(desk, 'drop', queue, ids, options, async (chosen, done) => {
+  return repair(desk, 'drop', queue, ids, options, async (chosen, done) => {
     const file = options.export ?? `dropped-${new Date(desk.nowMs()).toISOString().replace(/[:.]/g, '-')}.jsonl`;
     await exportAll(desk, chosen, file, options.reason);
-    desk.out.say(`all of them are in ${file}`);
+    desk.out.note(`all of them are in ${file}`);
     return dropChosen(desk.parts, chosen, { signal: desk.signal, done });
   });
 }
 
-async function mend(
+async function repair(
   desk: Desk,
   verb: Verb,
   name: string,
   ids: readonly string[],
-  options: MendOptions,
+  options: RepairOptions,
   run: (
     chosen: Chosen,
     done: (messages: readonly ChosenMessage[]) => void,
@@ -58,23 +58,23 @@ async function mend(
   const { queue, filter } = await desk.inspector.parkedQueue(name);
   const chosen = await choose(desk.parts, queue, { ...which, ...filter });
   if (chosen.messages.length === 0) {
-    out.say(`no message that is parked in ${queue} matches`);
+    out.note(`no message that is parked in ${queue} matches`);
     return exits.warning;
   }
   await announce(desk, verb, chosen);
   if (options.dryRun) {
-    out.say('dry run: nothing was changed');
+    out.note('dry run: nothing was changed');
     return out.forPeople ? exits.done : report(desk, verb, chosen, []);
   }
   if (!(await desk.confirm('continue?'))) {
-    out.say('nothing was changed');
+    out.note('nothing was changed');
     return signal.aborted ? exits.interrupted : exits.warning;
   }
   const touched: ChosenMessage[] = [];
   let refused = 0;
   const failed = ({ id }: ChosenMessage, error: unknown): void => {
     refused++;
-    if (refused <= refusalsShown) out.say(`${oneLine(id)} stays parked: ${oneLine(sayError(error))}`);
+    if (refused <= refusalsShown) out.note(`${oneLine(id)} stays parked: ${oneLine(errorMessage(error))}`);
   };
   try {
     await run(chosen, (messages) => void touched.push(...messages), failed);
@@ -82,7 +82,7 @@ async function mend(
     leftOver(out, verb, chosen, touched, ids, options);
     throw error;
   }
-  if (refused > refusalsShown) out.say(`and ${refused - refusalsShown} more stay parked, for similar reasons`);
+  if (refused > refusalsShown) out.note(`and ${refused - refusalsShown} more stay parked, for similar reasons`);
   await report(desk, verb, chosen, touched);
   if (touched.length === chosen.messages.length) return exits.done;
   if (signal.aborted) {
@@ -90,11 +90,11 @@ async function mend(
     return exits.interrupted;
   }
   const taken = chosen.messages.length - touched.length - refused;
-  if (taken > 0) out.say(`${taken} were replayed or dropped by another operator meanwhile`);
+  if (taken > 0) out.note(`${taken} were replayed or dropped by another operator meanwhile`);
   return exits.failed;
 }
 
-function whichOf({ nowMs }: Desk, ids: readonly string[], options: MendOptions): Which {
+function whichOf({ nowMs }: Desk, ids: readonly string[], options: RepairOptions): Which {
   const { most, ...filter } = filterOf(options, nowMs());
   const { all, reasonLike } = options;
   if (most !== undefined)
@@ -119,21 +119,21 @@ async function announce(
   const oldest = Math.min(...messages.map(({ parkedAtMs }) => parkedAtMs));
   const [least, most] = [age(nowMs() - newest), age(nowMs() - oldest)];
   const when = least === most ? `parked ${most} ago` : `parked ${least} to ${most} ago`;
-  if (verb === 'drop') out.say(`${many} of ${queue} will be deleted, ${when}.`);
-  else out.say(`${many} will be sent to ${queue} again, in the order of sending, with their ids; ${when}.`);
+  if (verb === 'drop') out.note(`${many} of ${queue} will be deleted, ${when}.`);
+  else out.note(`${many} will be sent to ${queue} again, in the order of sending, with their ids; ${when}.`);
   const reasons = [...new Set(messages.map(({ reason }) => reason))];
-  for (const reason of reasons.slice(0, reasonsShown)) out.say(oneLine(`  ${reason}`));
-  if (reasons.length > reasonsShown) out.say(`  and ${reasons.length - reasonsShown} other reasons`);
+  for (const reason of reasons.slice(0, reasonsShown)) out.note(oneLine(`  ${reason}`));
+  if (reasons.length > reasonsShown) out.note(`  and ${reasons.length - reasonsShown} other reasons`);
   if (verb === 'drop') return;
   const again = messages.filter(({ replay: before }) => before > 0).length;
-  out.say(again > 0 ? `${again} of them were replayed before and parked again.` : 'none was replayed before.');
+  out.note(again > 0 ? `${again} of them were replayed before and parked again.` : 'none was replayed before.');
   const [view] = await inspector.queues([queue]).catch(() => []);
   if (view)
-    out.say(
+    out.note(
       `${plural(view.instances, 'running instance')} ${view.instances === 1 ? 'consumes' : 'consume'} the queue.`,
     );
   if (alsoIn.length > 0)
-    out.say(`an event is sent to all its listeners again: ${alsoIn.join(', ')} will receive it again too.`);
+    out.note(`an event is sent to all its listeners again: ${alsoIn.join(', ')} will receive it again too.`);
 }
 
 async function report({ out }: Desk, verb: Verb, chosen: Chosen, touched: readonly ChosenMessage[]): Promise<Exit> {
@@ -166,7 +166,7 @@ function leftOver(
   { queue, messages }: Chosen,
   touched: readonly ChosenMessage[],
   ids: readonly string[],
-  { reasonLike, key, entry, from, since }: MendOptions,
+  { reasonLike, key, entry, from, since }: RepairOptions,
 ): void {
   const did = new Set(touched);
   const left = messages.filter((message) => !did.has(message));
@@ -176,7 +176,7 @@ function leftOver(
   for (const [name, value] of Object.entries({ key, entry, from, since })) {
     if (value !== undefined) words.push(`--${name}`, value);
   }
-  out.say(`${touched.length} of ${messages.length} are done, ${left.length} are still parked; to continue:`);
+  out.note(`${touched.length} of ${messages.length} are done, ${left.length} are still parked; to continue:`);
   out.next(words.map(quoted).join(' '));
 }
 
@@ -192,7 +192,7 @@ async function exportAll({ parts, signal }: Desk, chosen: Chosen, file: string, 
   const { readChosen } = await import('../../inspect');
   const plain = plainMessage({ bytes: 'hex', shown: true });
   const handle = await open(file, 'wx', 0o600).catch((error: unknown) => {
-    throw new Usage(`nothing was dropped: ${file} cannot be created: ${sayError(error)}`);
+    throw new Usage(`nothing was dropped: ${file} cannot be created: ${errorMessage(error)}`);
   });
   try {
     for await (const { view, record } of readChosen(parts, chosen)) {

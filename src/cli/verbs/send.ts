@@ -2,8 +2,8 @@
 import type { Known, Unknown } from '../../inspect';
 import { broadcast, BusError, defineModule, event, Failure, request, unchecked, work } from '../../index';
 import type { AnyEntry, Broadcast, Event, Request, Schema, Work } from '../../index';
-import { sayIssue } from '../../contract/check';
-import { sayError } from '../../base/errors';
+import { issueMessage } from '../../contract/check';
+import { errorMessage } from '../../base/errors';
 import { body as bodyOf, duration } from '../args';
 import { exits, Usage, type Exit } from '../exit';
 import { toJson } from '../json';
@@ -56,7 +56,7 @@ async function checked({ parts }: Desk, kind: AnyEntry['kind'], entry: string, b
     );
   }
   if (known.issues.length > 0) {
-    const faults = known.issues.map((issue) => `\n  ${oneLine(sayIssue(issue))}`);
+    const faults = known.issues.map((issue) => `\n  ${oneLine(issueMessage(issue))}`);
     throw new Usage(`nothing was sent, ${entry} does not take this body:${faults.join('')}`);
   }
   return known;
@@ -132,7 +132,7 @@ async function ask({ bus, out, signal }: Desk, entry: Request, body: unknown, op
     return exits.done;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    out.say(`${oneLine(error.message)} ${oneLine(toJson(error.data, out.bytes))}`);
+    out.note(`${oneLine(error.message)} ${oneLine(toJson(error.data, out.bytes))}`);
     return exits.failed;
   }
 }
@@ -141,7 +141,7 @@ async function askAll({ bus, out, signal }: Desk, entry: Request, body: unknown,
   const answers = await bus.requestAll(entry, body, { signal, ...timeoutOf(options) });
   type One = (typeof answers)[number];
   const text = (one: One): string =>
-    one.ok ? toJson(one.value, out.bytes) : `${one.error.code}: ${sayError(one.error)}`;
+    one.ok ? toJson(one.value, out.bytes) : `${one.error.code}: ${errorMessage(one.error)}`;
   const columns = [
     { name: 'INSTANCE', show: ({ from }: One) => from.instance },
     { name: 'STATE', show: ({ ok }: One) => (ok ? 'answered' : 'failed') },
@@ -153,7 +153,7 @@ async function askAll({ bus, out, signal }: Desk, entry: Request, body: unknown,
       : { instance: one.from.instance, error: { code: one.error.code, message: one.error.message } };
   await out.list({ columns, json }, answers);
   if (answers.length === 0) {
-    out.say(`no instance serves ${entry.name}`);
+    out.note(`no instance serves ${entry.name}`);
     return exits.unreachable;
   }
   return answers.every(({ ok }) => ok) ? exits.done : exits.failed;

@@ -30,7 +30,7 @@ export async function list({ settings, out }: Desk, name: string | undefined): P
   const shown = columns.filter((column) => column.name !== 'REFUSED' || all.some(({ refused }) => refused !== null));
   await out.list({ columns: shown }, all);
   if (all.length > 0) return exits.done;
-  out.say(name === undefined ? 'nothing is set: configuration and code apply' : `nothing is set of ${name}`);
+  out.note(name === undefined ? 'nothing is set: configuration and code apply' : `nothing is set of ${name}`);
   return name === undefined ? exits.done : exits.warning;
 }
 
@@ -38,7 +38,7 @@ export async function set(desk: Desk, key: string, value: string, options: SetOp
   await check(desk, key, value, options);
   const before = await desk.settings.get(key);
   const version = await desk.settings.set(key, value, versionOf(options) ?? before?.version ?? 0);
-  await tell(desk, { key, value, version, before: before?.value ?? null });
+  await report(desk, { key, value, version, before: before?.value ?? null });
   return exits.done;
 }
 
@@ -46,7 +46,7 @@ export async function unset(desk: Desk, key: string, options: SetOptions): Promi
   const before = await desk.settings.get(key);
   if (!before) throw await notSet(desk, key);
   await desk.settings.set(key, null, versionOf(options) ?? before.version);
-  await tell(desk, { key, value: null, version: null, before: before.value });
+  await report(desk, { key, value: null, version: null, before: before.value });
   return exits.done;
 }
 
@@ -58,7 +58,7 @@ interface Change {
   /** The new version; null when the setting was removed. */
   readonly version: number | null;
 }
-async function tell({ out }: Desk, change: Change): Promise<void> {
+async function report({ out }: Desk, change: Change): Promise<void> {
   const of: readonly Column<Change>[] = [
     { name: 'KEY', show: ({ key }) => key },
     { name: 'VALUE', show: ({ value }) => value ?? none },
@@ -94,10 +94,10 @@ async function check(desk: Desk, key: string, value: string, { unchecked }: SetO
   const near = nearest(meant.name, options);
   const has = options.length > 0 ? `; its settings are ${options.join(', ')}` : ', which has no settings';
   const hint = near === undefined ? '' : `, the nearest is ${near}`;
-  throw new Usage(`nothing was set: ${meant.scope} is ${sayKind[kind]}${has}${hint}`);
+  throw new Usage(`nothing was set: ${meant.scope} is ${describeKind[kind]}${has}${hint}`);
 }
 type Kind = keyof typeof entryOptionsOf;
-const sayKind: Readonly<Record<Kind, string>> = {
+const describeKind: Readonly<Record<Kind, string>> = {
   request: 'a request',
   work: 'a work entry',
   listener: 'a named listener',

@@ -15,14 +15,14 @@ export async function show({ inspector, out, nowMs }: Desk, id: string, { body }
   if (ids.length > 1 && exact.length === 0) throw ambiguous(id, ids);
   const chosen = exact.length > 0 ? exact : found;
   if (chosen.length === 0) {
-    out.say(`no log has a message whose id begins with ${id}; requests and broadcasts are not stored`);
+    out.note(`no log has a message whose id begins with ${id}; requests and broadcasts are not stored`);
     return exits.warning;
   }
   if (out.form === 'json' || out.form === 'jsonl') {
     const plain = plainMessage({ bytes: out.bytes, shown: body });
     const records = chosen.map(({ message, places }) => ({ message: plain(message), places: places.map(withoutBody) }));
     await out.list({ columns: [], json: (record) => record }, records);
-  } else for (const record of chosen) tell(out, record, nowMs(), body);
+  } else for (const record of chosen) report(out, record, nowMs(), body);
   return exits.done;
 }
 
@@ -41,23 +41,25 @@ function withoutBody({ parked, ...place }: PlaceView): unknown {
   return { ...place, parked: rest };
 }
 
-function tell(out: Output, { message, places }: FoundView, nowMs: number, withBody: boolean): void {
+function report(out: Output, { message, places }: FoundView, nowMs: number, withBody: boolean): void {
   out.line(oneLine(`${message.entry || 'a message'}  ${message.id}`));
   for (const [name, value] of facts(message, nowMs)) field(out, name, value);
   if (places.length === 0) field(out, 'queues', 'no instance consumes it');
   for (const place of places) {
     field(out, place.queue, placeText(place, nowMs));
-    if (place.parked) tellAttempts(out, place.parked);
-    if (place.parked?.stub) tellStub(out, place.parked.stub);
+    if (place.parked) reportAttempts(out, place.parked);
+    if (place.parked?.stub) reportStub(out, place.parked.stub);
   }
-  if (withBody) tellBody(out, message);
+  if (withBody) reportBody(out, message);
   for (const { queue, state, parked } of places) {
     if (state !== 'parked') continue;
     if (parked?.stub && parked.topic === message.topic) {
-      out.say(`it cannot be replayed: ${parked.origin} no longer has the whole message. Have its sender send it again`);
+      out.note(
+        `it cannot be replayed: ${parked.origin} no longer has the whole message. Have its sender send it again`,
+      );
       continue;
     }
-    out.say('to send it again:');
+    out.note('to send it again:');
     out.next(`busbar replay ${queue} ${message.id}`);
   }
 }
@@ -132,7 +134,7 @@ function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView,
  */
 const framesShown = 4;
 
-function tellAttempts(out: Output, { attempts }: ParkedView): void {
+function reportAttempts(out: Output, { attempts }: ParkedView): void {
   for (const { attempt, atMs, error, stack, instance } of attempts) {
     field(out, `  try ${attempt}`, `${time(atMs)} on ${instance}: ${error}`);
     for (const line of lines(stack ?? '').slice(1, 1 + framesShown))
@@ -142,13 +144,13 @@ function tellAttempts(out: Output, { attempts }: ParkedView): void {
 
 const firstCharsShown = 200;
 
-function tellStub(out: Output, { bytes, sha256, refusal, first }: StubView): void {
+function reportStub(out: Output, { bytes, sha256, refusal, first }: StubView): void {
   field(out, '  stub', `of ${size(bytes)} (${count(bytes)} bytes), which could not be parked whole: ${refusal}`);
   field(out, '  sha256', sha256);
   field(out, '  begins', oneLine(Buffer.from(first).toString().slice(0, firstCharsShown)) || none);
 }
 
-function tellBody(out: Output, { body, bytes }: MessageView): void {
+function reportBody(out: Output, { body, bytes }: MessageView): void {
   if (!body.ok) return field(out, 'body', `${size(bytes)} that cannot be decoded: ${body.reason}`);
   if (body.value === undefined) return field(out, 'body', none);
   out.line('  body');

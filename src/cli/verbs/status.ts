@@ -41,7 +41,7 @@ const scripted: Listing<Alarm> = {
     { name: 'ABOUT', show: ({ about }) => about },
     { name: 'WHAT', show: ({ what }) => what },
     { name: 'FOR', show: ({ forMs }) => age(forMs) },
-    { name: 'SAYS', show: ({ says }) => says },
+    { name: 'SAYS', show: ({ message }) => message },
     { name: 'NEXT', show: ({ next }) => next },
   ],
 };
@@ -50,12 +50,12 @@ export async function status({ inspector, out }: Desk): Promise<Exit> {
   if (out.form === 'json' || out.form === 'jsonl') out.value(found);
   else if (out.form === 'lines') {
     await out.list(scripted, found.alarms);
-    if (found.alarms.length === 0) out.say([headOf(found), ...restOf(found)].join('; '));
-  } else tell(out, found);
+    if (found.alarms.length === 0) out.note([headOf(found), ...restOf(found)].join('; '));
+  } else report(out, found);
   return exitOf(found.alarms);
 }
 
-function tell(out: Desk['out'], found: SystemStatus): void {
+function report(out: Desk['out'], found: SystemStatus): void {
   const { alarms, atMs, tookMs } = found;
   const read = `${clockTime(atMs)}, read in ${(tookMs / 1000).toFixed(1)} s`;
   for (const line of wrap(`${headOf(found)}   ${read}`, out.width)) out.line(line);
@@ -91,15 +91,15 @@ function exitOf(alarms: readonly Alarm[]): Exit {
 
 /** Returns one line per alarm when every alarm fits the terminal uncut. Otherwise each alarm becomes a paragraph. */
 function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] {
-  const rows = alarms.map(({ what, about, forMs, says, next }) => {
-    return [marks[what], about, words[what], forMs === null ? '' : age(forMs), says, next];
+  const rows = alarms.map(({ what, about, forMs, message, next }) => {
+    return [marks[what], about, words[what], forMs === null ? '' : age(forMs), message, next];
   });
   const headings = Array.from({ length: 6 }, () => ({ name: '' }));
   const lines = beside(headings, rows, width);
   if (lines) return lines;
-  return rows.flatMap(([mark = '', about = '', what = '', since = '', says = '', next = '']) => [
+  return rows.flatMap(([mark = '', about = '', what = '', since = '', message = '', next = '']) => [
     ...wrap([mark, about, what, since].filter((word) => word !== '').join(' '), width),
-    ...wrap(says, width - 2).map((line) => `  ${line}`),
+    ...wrap(message, width - 2).map((line) => `  ${line}`),
     `  ${oneLine(next)}`, // not wrapped, so that it can be copied as one line
   ]);
 }

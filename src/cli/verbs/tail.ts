@@ -18,8 +18,8 @@ export async function tail(
   const bodies: Bodies = { bytes: out.bytes, shown: options.body };
   const enough = new AbortController();
   const ended = AbortSignal.any([signal, enough.signal]);
-  const missed = (what: string): void => out.say(what);
-  if (out.forPeople) out.say('work and events as they arrive; ^C ends it');
+  const missed = (what: string): void => out.note(what);
+  if (out.forPeople) out.note('work and events as they arrive; ^C ends it');
   const messages = upTo(inspector.tail(names, { ...filter, signal: ended, missed }), most, () => enough.abort());
   // A table is printed only after its last row, so it cannot show live messages.
   if (out.forPeople) for await (const message of messages) out.line(cutTo(textOf(message, bodies), out.width));

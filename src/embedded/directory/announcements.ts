@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../../base/clock';
-import { BusError, isCode, sayError } from '../../base/errors';
+import { BusError, isCode, errorMessage } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import { isInstance, type Instance } from '../../ports/registry';
 import { fileIdentity } from './file-identity';
@@ -21,7 +21,7 @@ export interface Entry {
   readonly instance: Instance;
 }
 
-export interface RollParts {
+export interface AnnouncementsParts {
   readonly folder: string;
   readonly address: string;
   readonly clock: Clock;
@@ -32,7 +32,7 @@ export interface RollParts {
 
 const fileBytesMax = 64 * 1024;
 
-export class Roll {
+export class Announcements {
   /** The newest announcement of each address that this process has read. */
   readonly entries = new Map<string, Entry>();
   /** Increases when `entries` changes. */
@@ -48,7 +48,7 @@ export class Roll {
   private ownIdentity: string | undefined;
   private written = 0;
 
-  constructor(private readonly parts: RollParts) {
+  constructor(private readonly parts: AnnouncementsParts) {
     this.folder = new FolderChanges(parts.folder, parts.clock);
   }
 
@@ -94,14 +94,14 @@ export class Roll {
     if (entry === undefined) return;
     this.entries.delete(address);
     this.version++;
-    this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'gone' });
+    this.parts.notices.emit({ type: 'instance', instance: entry.instance.name, change: 'gone' });
   }
 
-  /** Reverts {@link Roll.forget}. */
+  /** Reverts {@link Announcements.forget}. */
   restore(address: string, entry: Entry): void {
     this.entries.set(address, entry);
     this.version++;
-    this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'up' });
+    this.parts.notices.emit({ type: 'instance', instance: entry.instance.name, change: 'up' });
   }
 
   /**
@@ -123,8 +123,13 @@ export class Roll {
     } catch (error) {
       fs.rmSync(this.path(`~${file}`), { force: true });
       const remedy = 'Check the permissions of its folder and the free disk space.';
-      const message = `${this.path(file)} cannot be written: ${sayError(error)}. ${remedy}`;
-      throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: sayError(error) }, error);
+      const message = `${this.path(file)} cannot be written: ${errorMessage(error)}. ${remedy}`;
+      throw new BusError(
+        'Unreachable',
+        message,
+        { outcome: 'not-sent', waitedMs: 0, cause: errorMessage(error) },
+        error,
+      );
     }
     this.own = file;
     this.ownInstance = instance;
@@ -155,8 +160,8 @@ export class Roll {
     try {
       this.removeFile(was);
     } catch (error) {
-      const reason = `${this.path(was)} cannot be removed: ${sayError(error)}`;
-      this.parts.notices.tell({ type: 'dropped', what: 'withdrawal', reason });
+      const reason = `${this.path(was)} cannot be removed: ${errorMessage(error)}`;
+      this.parts.notices.emit({ type: 'dropped', what: 'withdrawal', reason });
     }
     return was;
   }
@@ -191,7 +196,7 @@ export class Roll {
     if (instance === undefined) return;
     this.entries.set(address, { file, instance });
     this.version++;
-    if (known === undefined) this.parts.notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
+    if (known === undefined) this.parts.notices.emit({ type: 'instance', instance: instance.name, change: 'up' });
   }
 
   private parse(file: string): Instance | undefined {
@@ -204,8 +209,8 @@ export class Roll {
       return value;
     } catch (error) {
       this.damaged.add(file);
-      const reason = `${this.path(file)}: ${sayError(error)}`;
-      this.parts.notices.tell({ type: 'dropped', what: 'announcement', reason });
+      const reason = `${this.path(file)}: ${errorMessage(error)}`;
+      this.parts.notices.emit({ type: 'dropped', what: 'announcement', reason });
       return undefined;
     }
   }
@@ -220,7 +225,7 @@ export class Roll {
       return fs.readFileSync(this.path(file), 'utf8');
     } catch (error) {
       if (isCode(error, 'ENOENT')) return undefined; // replaced or withdrawn during the read
-      this.unread.set(file, sayError(error));
+      this.unread.set(file, errorMessage(error));
       this.folder.unread();
       return undefined;
     }

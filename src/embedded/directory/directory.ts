@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Random } from '../../base/clock';
 import { randomHex } from '../../base/clock';
-import { BusError, isCode, sayError, sentence } from '../../base/errors';
+import { BusError, isCode, errorMessage, sentence } from '../../base/errors';
 import { addressCharactersMax } from './process-liveness';
 
 /** The shared directory and its parts, as absolute paths. Only the owner has access to them (0700, files 0600). */
@@ -201,7 +201,7 @@ function attempt<T>(at: string, run: () => T): T {
   } catch (error) {
     if (error instanceof BusError) throw error;
     return refuse(
-      `${at} cannot be used: ${sayError(error)}`,
+      `${at} cannot be used: ${errorMessage(error)}`,
       'check its permissions and the free disk space, or set dir to another one',
     );
   }

@@ -3,7 +3,7 @@
  * reported.
  */
 import fs from 'node:fs';
-import { BusError, isCode, sayError, type SendOutcome } from '../../base/errors';
+import { BusError, isCode, errorMessage, type SendOutcome } from '../../base/errors';
 import { limits } from '../../base/limits';
 import type { Setting } from '../../ports/settings';
 
@@ -24,7 +24,7 @@ export function parse(text: string, file: string): ReadonlyMap<string, Setting> 
     if (!Array.isArray(list) || !list.every(isSetting)) throw new Error('it is not a list of settings');
     return new Map(list.map((setting) => [setting.key, setting]));
   } catch (error) {
-    const fault = `${file} is damaged (${sayError(error)}). Correct it, or remove it to use the previous settings`;
+    const fault = `${file} is damaged (${errorMessage(error)}). Correct it, or remove it to use the previous settings`;
     const remedy = `Correct ${file}, or remove it to use the previous settings.`;
     throw new BusError('Config', fault, { faults: [fault] }, error, remedy);
   }
@@ -40,7 +40,7 @@ export function readIfThere(file: string): string | undefined {
     return fs.readFileSync(file, 'utf8');
   } catch (error) {
     if (isCode(error, 'ENOENT')) return undefined;
-    throw unreachable('not-sent', `${file} cannot be read: ${sayError(error)}. Check its permissions.`, error);
+    throw unreachable('not-sent', `${file} cannot be read: ${errorMessage(error)}. Check its permissions.`, error);
   }
 }
 export async function writeDurably(file: string, text: string): Promise<void> {

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Random } from '../../base/clock';
-import { BusError, isCode, sayError } from '../../base/errors';
+import { BusError, isCode, errorMessage } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import { fileIdentity } from './file-identity';
 import { markerFile, readMarker, writeMarker, type Directory } from './directory';
@@ -16,7 +16,7 @@ interface DirectoryFault {
 export class Upkeep {
   private readonly device: number;
   private readonly inode: number;
-  private told: string | undefined;
+  private reported: string | undefined;
   /** State of the marker when it was last read. The marker is reread only when this changes. */
   private marker: string | undefined;
 
@@ -36,10 +36,10 @@ export class Upkeep {
    */
   look(): boolean {
     const fault = this.fault();
-    if (fault?.reason !== this.told) {
-      this.told = fault?.reason;
+    if (fault?.reason !== this.reported) {
+      this.reported = fault?.reason;
       const { reason, final } = fault ?? { reason: 'all of its parts exist', final: false };
-      this.notices.tell({ type: 'state', part: 'directory', ok: fault === undefined, reason, ...(final && { final }) });
+      this.notices.emit({ type: 'state', part: 'directory', ok: fault === undefined, reason, ...(final && { final }) });
     }
     return fault?.final !== true;
   }
@@ -47,7 +47,7 @@ export class Upkeep {
   /** Throws StoreBroken when {@link Upkeep.look} returns false. */
   check(): void {
     const { path: at } = this.directory;
-    const cause = this.look() ? undefined : this.told;
+    const cause = this.look() ? undefined : this.reported;
     if (cause === undefined) return;
     throw new BusError('StoreBroken', `${at} cannot be used: ${cause}`, { outcome: 'not-sent', path: at, cause });
   }
@@ -65,7 +65,7 @@ export class Upkeep {
     } catch (error) {
       if (isCode(error, 'ENOTDIR', 'ELOOP') && !isFolder(directory.path)) return gone(`${directory.path} was replaced`);
       const remedy = 'Check its permissions and the free disk space.';
-      return { reason: `${directory.path} cannot be checked: ${sayError(error)}. ${remedy}`, final: false };
+      return { reason: `${directory.path} cannot be checked: ${errorMessage(error)}. ${remedy}`, final: false };
     }
   }
 
@@ -73,7 +73,7 @@ export class Upkeep {
     if (fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
     try {
       fs.mkdirSync(folder, { mode: 0o700 });
-      this.tellMade(folder);
+      this.reportMade(folder);
     } catch (error) {
       // Another process created it at the same moment.
       if (!isCode(error, 'EEXIST') || !fs.statSync(folder).isDirectory()) throw error;
@@ -89,7 +89,7 @@ export class Upkeep {
       // Remove a damaged marker, or a symbolic link without a target: both would block the write.
       if (fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined) fs.rmSync(file, { force: true });
       writeMarker(this.directory.path, this.directory.ns, this.random);
-      this.tellMade(file);
+      this.reportMade(file);
     } else if (found.ns !== this.directory.ns) {
       return { reason: `${file} names ns ${found.ns}, but this bus has ns ${this.directory.ns}`, final: false };
     }
@@ -97,10 +97,10 @@ export class Upkeep {
     return undefined;
   }
 
-  private tellMade(file: string): void {
+  private reportMade(file: string): void {
     const fields = { file: path.relative(this.directory.path, file) };
     const message = 'a part of the shared directory was missing and was recreated';
-    this.notices.tell({ type: 'log', level: 'warn', message, fields });
+    this.notices.emit({ type: 'log', level: 'warn', message, fields });
   }
 }
 

@@ -3,11 +3,11 @@ import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { allEnded } from '../../base/lifecycle';
 import type { Change } from '../../disk/lmdb';
-import type { GroupOfTopic, GroupOptions, GroupPlace, Member, Owner } from '../../ports/log';
+import type { GroupOfTopic, GroupOptions, CommittedProgress, Member, Owner } from '../../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from '../store/keys';
 import { Membership, type MembershipParts } from './membership';
 import { decodeCommit, encodeCommit } from '../store/commit-format';
-import { Roster } from './roster';
+import { GroupMembers } from './group-members';
 import { parseOwner, type OwnerRow } from './targets';
 import { mark } from '../store/topics';
 
@@ -19,14 +19,14 @@ const sessionMsMin = 200;
 
 export class Groups {
   private readonly members = new Set<Membership>();
-  private readonly unhear: () => void;
+  private readonly unwatch: () => void;
   private readonly tick: Timer;
 
   constructor(private readonly parts: Omit<MembershipParts, 'changed'>) {
     this.tick = every(parts.clock, askMs, () => {
       for (const member of this.members) member.ask();
     });
-    this.unhear = parts.neighbours.onRing((topic) => {
+    this.unwatch = parts.peers.onRing((topic) => {
       if (topic.startsWith('group:')) this.look(topic.slice('group:'.length));
     });
   }
@@ -99,14 +99,14 @@ export class Groups {
 
   /** Removes a group as `Log.dropGroup` describes. Members of processes that died do not prevent it. */
   async drop(group: string, topicName: string): Promise<void> {
-    const { log, live, neighbours, topics } = this.parts;
-    const roster = new Roster(this.parts, group, topicName);
-    const living = [...roster.read().values()].filter(({ address }) => neighbours.alive(address));
+    const { log, live, peers, topics } = this.parts;
+    const groupMembers = new GroupMembers(this.parts, group, topicName);
+    const living = [...groupMembers.read().values()].filter(({ address }) => peers.alive(address));
     if (living.length > 0) {
       const names = living.map(({ instance }) => instance).join(', ');
       throw new BusError('Conflict', `group ${group} has members: ${names}`, { key: group });
     }
-    const members: Change[] = [...roster.read().keys()].map((id) => ({
+    const members: Change[] = [...groupMembers.read().keys()].map((id) => ({
       key: keyOf(kinds.member, [group, topicName, id]),
       value: null,
     }));
@@ -123,7 +123,7 @@ export class Groups {
    * Returns the committed offsets of partitions that the group owned or was started on. Without a commit, it returns
    * the start of the partition.
    */
-  places(group: string, topicName: string): readonly GroupPlace[] {
+  places(group: string, topicName: string): readonly CommittedProgress[] {
     const { log, topics } = this.parts;
     const topic = topics.get(topicName);
     log.refresh();
@@ -131,7 +131,7 @@ export class Groups {
     return all.filter((place) => place !== undefined);
   }
 
-  private place(group: string, topic: string, partition: number): GroupPlace | undefined {
+  private place(group: string, topic: string, partition: number): CommittedProgress | undefined {
     const { log, topics } = this.parts;
     const entry = log.entry(partitionKey(kinds.commit, [group, topic], partition));
     const row = log.entry(partitionKey(kinds.owner, [group, topic], partition));
@@ -160,7 +160,7 @@ export class Groups {
       );
     } finally {
       this.tick.cancel();
-      this.unhear();
+      this.unwatch();
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Implements one member of a group: computes its target partitions, hands over the rest, and claims free ones. */
 import { randomHex } from '../../base/clock';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import { closable } from '../../base/lifecycle';
 import type { Notices } from '../../base/notices';
 import type { Store } from '../../disk/lmdb';
@@ -8,12 +8,12 @@ import type { Member, Owner, Topic } from '../../ports/log';
 import { kinds, partitionKey } from '../store/keys';
 import type { Leased } from './lease';
 import { decodeCommit } from '../store/commit-format';
-import { OwnedPartition } from './owned-partition';
+import { EmbeddedOwnedPartition } from './owned-partition';
 import type { Reader } from '../store/read';
-import { Roster, type MemberRow, type RosterParts } from './roster';
+import { GroupMembers, type MemberRow, type GroupMembersParts } from './group-members';
 import { parseOwner, targetsOf, type OwnerRow } from './targets';
 import type { Topics } from '../store/topics';
-import type { Wake } from '../store/notifier';
+import type { Notifier } from '../store/notifier';
 
 /** Interval of full looks when no doorbell rings. It grows with the size of the group, where a look costs more. */
 const lookMs = 1000;
@@ -27,12 +27,12 @@ interface Ownership extends OwnerRow {
   readonly epoch: number;
 }
 
-export interface MembershipParts extends RosterParts {
+export interface MembershipParts extends GroupMembersParts {
   readonly self: string;
   readonly log: Store;
   readonly notices: Notices;
   readonly topics: Topics;
-  readonly wake: Wake;
+  readonly notifier: Notifier;
   readonly reader: (topic: string, partition: number) => Reader;
   /** Makes other members of the group in this process look immediately. */
   readonly changed: (group: string) => void;
@@ -40,8 +40,8 @@ export interface MembershipParts extends RosterParts {
 
 export class Membership implements Member, Leased {
   id: string;
-  private readonly roster: Roster;
-  private readonly mine = new Map<number, OwnedPartition>();
+  private readonly groupMembers: GroupMembers;
+  private readonly mine = new Map<number, EmbeddedOwnedPartition>();
   /** Partitions whose `give` is running, including those lost meanwhile. None can be claimed again before it ends. */
   private readonly giving = new Map<number, Promise<void>>();
   /** Entries whose messages wait in a partition and that this member does not serve. */
@@ -74,8 +74,8 @@ export class Membership implements Member, Leased {
     private readonly serves: readonly string[],
   ) {
     this.id = this.newId();
-    this.roster = new Roster(parts, group, topic.name);
-    this.unwatch = parts.wake.watch(topic.name);
+    this.groupMembers = new GroupMembers(parts, group, topic.name);
+    this.unwatch = parts.notifier.watch(topic.name);
   }
 
   private renew(): void {
@@ -95,14 +95,14 @@ export class Membership implements Member, Leased {
   }
 
   private async enrol(): Promise<void> {
-    const { self, leaseId, neighbours, clock } = this.parts;
+    const { self, leaseId, peers, clock } = this.parts;
     const { sessionMs, leaving } = this;
     this.toEnrol = false;
     this.enrolledMs = clock.mono();
     try {
       const row: MemberRow = {
         instance: self,
-        address: neighbours.address,
+        address: peers.address,
         lease: leaseId,
         sessionMs,
         leaving,
@@ -110,18 +110,18 @@ export class Membership implements Member, Leased {
         formerIds: this.formerIds,
         misses: Object.fromEntries(this.misses),
       };
-      await this.roster.set(this.id, row, this.staleId);
+      await this.groupMembers.set(this.id, row, this.staleId);
       this.staleId = undefined;
       this.isEnrolled = true;
     } catch (error) {
       this.toEnrol = true;
       throw error;
     }
-    this.tellOthers();
+    this.reportOthers();
   }
 
-  private tellOthers(): void {
-    this.roster.ring();
+  private reportOthers(): void {
+    this.groupMembers.ring();
     this.parts.changed(this.group);
   }
 
@@ -129,15 +129,15 @@ export class Membership implements Member, Leased {
   ask(): void {
     if (this.ended || !this.started) return;
     const found = this.askOthers();
-    const everyMs = Math.max(lookMs, this.roster.size * lookMsPerMember);
+    const everyMs = Math.max(lookMs, this.groupMembers.size * lookMsPerMember);
     if (found || this.parts.clock.mono() - this.lookedMs >= everyMs) void this.look();
   }
 
   private askOthers(): boolean {
     try {
-      return this.roster.ask();
+      return this.groupMembers.ask();
     } catch (error) {
-      this.complain(sayError(error));
+      this.complain(errorMessage(error));
       return false;
     }
   }
@@ -159,7 +159,7 @@ export class Membership implements Member, Leased {
         this.complained = '';
       } catch (error) {
         this.failure = error;
-        this.complain(sayError(error));
+        this.complain(errorMessage(error));
       }
     }
     this.looking = undefined;
@@ -171,7 +171,7 @@ export class Membership implements Member, Leased {
     this.complained = reason;
     const fields = { group: this.group, reason };
     const message = 'the membership of a group cannot be updated';
-    this.parts.notices.tell({ type: 'log', level: 'error', message, fields });
+    this.parts.notices.emit({ type: 'log', level: 'error', message, fields });
   }
 
   private async lookOnce(): Promise<void> {
@@ -179,7 +179,7 @@ export class Membership implements Member, Leased {
     this.fence();
     if (this.isLate) await this.rejoin();
     if (this.toEnrol) await this.enrol();
-    const members = await this.roster.living();
+    const members = await this.groupMembers.living();
     if (!members.has(this.id)) return this.givenUp();
     const owners = this.owners();
     this.checkMine(owners);
@@ -277,12 +277,12 @@ export class Membership implements Member, Leased {
     this.giving.set(partition, given);
   }
 
-  private async letGive(partition: number, owned: OwnedPartition): Promise<void> {
+  private async letGive(partition: number, owned: EmbeddedOwnedPartition): Promise<void> {
     try {
-      await this.owner.give(partition);
+      await this.owner.onRevoked(partition);
     } catch (error) {
-      const fields = { group: this.group, partition, reason: sayError(error) };
-      this.parts.notices.tell({ type: 'log', level: 'error', message: 'revoking a partition failed', fields });
+      const fields = { group: this.group, partition, reason: errorMessage(error) };
+      this.parts.notices.emit({ type: 'log', level: 'error', message: 'revoking a partition failed', fields });
     }
     owned.end();
     if (this.mine.get(partition) !== owned) return; // lost meanwhile
@@ -305,7 +305,7 @@ export class Membership implements Member, Leased {
         this.take(partition, epoch + 1);
       }
     } else if (member === this.id && (await this.setOwner(partition, epoch, { member: null, instance: null }))) {
-      this.tellOthers();
+      this.reportOthers();
     }
   }
 
@@ -320,11 +320,11 @@ export class Membership implements Member, Leased {
   private take(partition: number, epoch: number): void {
     this.fence();
     if (this.isLate) return; // the next look finds it under the former id and claims it again
-    const { log, topics, wake, reader } = this.parts;
+    const { log, topics, notifier, reader } = this.parts;
     const commitKey = partitionKey(kinds.commit, [this.group, this.topic.name], partition);
     log.refresh();
     const entry = log.entry(commitKey);
-    const owned = new OwnedPartition({
+    const owned = new EmbeddedOwnedPartition({
       group: this.group,
       topic: this.topic.name,
       partition,
@@ -332,7 +332,7 @@ export class Membership implements Member, Leased {
       committed: entry === undefined ? null : decodeCommit(entry.value),
       log,
       topics,
-      wake,
+      notifier,
       reader: reader(this.topic.name, partition),
       ownerKey: this.ownerKey(partition),
       commitKey,
@@ -344,7 +344,7 @@ export class Membership implements Member, Leased {
     });
     this.mine.set(partition, owned);
     if (this.misses.delete(partition)) this.toEnrol = this.again = true; // waiting entries are reported again
-    this.owner.take(owned);
+    this.owner.onAssigned(owned);
   }
 
   private miss(partition: number, entries: readonly string[]): void {
@@ -378,10 +378,10 @@ export class Membership implements Member, Leased {
 
   private async vanish(): Promise<void> {
     try {
-      await this.roster.set(this.id, null);
+      await this.groupMembers.set(this.id, null);
     } catch (error) {
-      this.complain(sayError(error)); // the other members remove this one when its session ends
+      this.complain(errorMessage(error)); // the other members remove this one when its session ends
     }
-    this.tellOthers();
+    this.reportOthers();
   }
 }

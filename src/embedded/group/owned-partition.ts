@@ -1,11 +1,18 @@
 /** Reads a partition while a member owns it, and commits to it. Only the owner of the current epoch can commit. */
 import { BusError } from '../../base/errors';
 import type { Store } from '../../disk/lmdb';
-import { LostError, OutOfRangeError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
+import {
+  PartitionLostError,
+  OutOfRangeError,
+  type Commit,
+  type OwnedPartition,
+  type ReadMax,
+  type Stored,
+} from '../../ports/log';
 import { encodeCommit } from '../store/commit-format';
 import type { Reader } from '../store/read';
 import type { Topics } from '../store/topics';
-import type { Wake } from '../store/notifier';
+import type { Notifier } from '../store/notifier';
 
 /**
  * Largest state of a commit. LMDB allows more. This far exceeds the size of a watermark with its ranges, and keeps
@@ -21,7 +28,7 @@ export interface OwnedParts {
   readonly committed: Commit | null;
   readonly log: Store;
   readonly topics: Topics;
-  readonly wake: Wake;
+  readonly notifier: Notifier;
   readonly reader: Reader;
   readonly ownerKey: Buffer;
   readonly commitKey: Buffer;
@@ -37,7 +44,7 @@ interface Waiting {
   readonly failed: ((error: unknown) => void)[];
 }
 
-export class OwnedPartition implements Owned {
+export class EmbeddedOwnedPartition implements OwnedPartition {
   readonly partition: number;
   readonly epoch: number;
   readonly committed: Commit | null;
@@ -60,7 +67,7 @@ export class OwnedPartition implements Owned {
   /** Marks the partition as lost. Every later call rejects. */
   lose(reason: string): void {
     this.over ??= reason;
-    this.controller.abort(new LostError(this.parts.group, this.partition, reason));
+    this.controller.abort(new PartitionLostError(this.parts.group, this.partition, reason));
   }
   /** Marks the partition as given back in agreement. */
   end(): void {
@@ -69,7 +76,7 @@ export class OwnedPartition implements Owned {
 
   check(): void {
     this.parts.fence();
-    if (this.over !== undefined) throw new LostError(this.parts.group, this.partition, this.over);
+    if (this.over !== undefined) throw new PartitionLostError(this.parts.group, this.partition, this.over);
   }
 
   cannotServe(entries: readonly string[]): void {
@@ -77,7 +84,7 @@ export class OwnedPartition implements Owned {
   }
 
   async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {
-    const { log, topics, wake, reader, topic } = this.parts;
+    const { log, topics, notifier, reader, topic } = this.parts;
     let next = from;
     while (!signal.aborted) {
       this.check();
@@ -90,7 +97,7 @@ export class OwnedPartition implements Owned {
       next = out.next;
       const position = next;
       const ready = () => this.over !== undefined || !topics.endsAt(topic, this.partition, position);
-      await wake.until(topic, ready, [signal, this.lost]);
+      await notifier.until(topic, ready, [signal, this.lost]);
     }
     return [];
   }
@@ -136,6 +143,6 @@ export class OwnedPartition implements Owned {
     const written = await log.within(log.write({ key: ownerKey, version: this.epoch }, [change]));
     if (written) return;
     this.parts.refused();
-    throw new LostError(group, this.partition, this.over ?? 'another member owns it now');
+    throw new PartitionLostError(group, this.partition, this.over ?? 'another member owns it now');
   }
 }

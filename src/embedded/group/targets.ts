@@ -1,6 +1,6 @@
 /** Computes the member that should own each partition, from the rows of the members and owners. */
 import { shareOut } from '../../ports/share';
-import type { MemberRow } from './roster';
+import type { MemberRow } from './group-members';
 
 /** Owner of a partition; null when it was given back. */
 export interface OwnerRow {

@@ -10,7 +10,7 @@ import { isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
 import { refuse } from '../directory/directory';
 import { processLives } from '../directory/process-liveness';
-import type { Rings } from './doorbells';
+import type { Doorbells } from './doorbells';
 
 /** A draft exists for milliseconds. An older one was left by a process that died. */
 const draftMs = 60_000;
@@ -22,15 +22,15 @@ const answerMs = 1_000;
  * this bus must already exist. Of two buses that open at the same moment, each then looks after it is visible, so at
  * least one refuses.
  */
-export async function sweep(directory: Directory, rings: Rings, clock: Clock): Promise<void> {
-  const strangers: string[] = [];
-  for (const address of rings.others()) {
+export async function removeLeftovers(directory: Directory, doorbells: Doorbells, clock: Clock): Promise<void> {
+  const unidentified: string[] = [];
+  for (const address of doorbells.others()) {
     const lives = processLives(address);
-    if (lives === false) rings.bury(address);
-    if (lives === undefined) strangers.push(address);
+    if (lives === false) doorbells.bury(address);
+    if (lives === undefined) unidentified.push(address);
   }
-  for (const address of strangers) {
-    if (!(await listens(path.join(directory.sockets, address), clock))) rings.bury(address);
+  for (const address of unidentified) {
+    if (!(await listens(path.join(directory.sockets, address), clock))) doorbells.bury(address);
     else {
       refuse(
         `${directory.path} is in use by a process of another pid namespace (${address}), such as another container`,

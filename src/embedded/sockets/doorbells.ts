@@ -6,10 +6,10 @@ import { isBusError, isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
 import { frameKinds } from './frames';
 import { isAddress, processLives } from '../directory/process-liveness';
-import type { Neighbours } from '../store/peer-processes';
+import type { PeerProcesses } from '../store/peer-processes';
 import type { Sockets } from './sockets';
 
-export interface Rings extends Neighbours {
+export interface Doorbells extends PeerProcesses {
   /** Returns the addresses of all other open buses that have a socket. */
   others(): readonly string[];
   /** Rings at all other buses. Resolves when each has acknowledged, has left, or did not answer within 200 ms. */
@@ -18,14 +18,14 @@ export interface Rings extends Neighbours {
   bury(address: string): boolean;
 }
 
-export interface RingParts {
+export interface DoorbellParts {
   readonly directory: Directory;
   readonly sockets: Sockets;
   readonly clock: Clock;
 }
 
 /** A stopped process does not answer. Callers wait at most this time for it. */
-const heardWithinMs = 200;
+const acknowledgeMsMax = 200;
 /**
  * A running process recreates a removed socket within half a second. One without a socket for this long counts as dead.
  */
@@ -36,29 +36,29 @@ interface Call {
   readonly done: () => void;
 }
 
-export function openRings({ directory, sockets, clock }: RingParts): Rings {
-  const hearers = new Set<(topic: string) => void>();
+export function openDoorbells({ directory, sockets, clock }: DoorbellParts): Doorbells {
+  const listeners = new Set<(topic: string) => void>();
   const calls = new Map<number, Call>();
   /** Addresses without a socket, and the time at which that was first noticed. */
   const missing = new Map<string, number>();
   let callsMade = 0;
 
   // The line is `<call> <topic>`. Call 0 requests no answer.
-  sockets.hear(frameKinds.ring, (line, _body, from) => {
+  sockets.onFrame(frameKinds.ring, (line, _body, from) => {
     const at = line.indexOf(' ');
     const topic = line.slice(at + 1);
-    for (const hear of hearers) hear(topic);
+    for (const listener of listeners) listener(topic);
     const call = line.slice(0, at);
     if (call !== '0') answerSoon(from, call);
   });
-  sockets.hear(frameKinds.heard, (line, _body, from) => settle(Number(line), from));
+  sockets.onFrame(frameKinds.acknowledged, (line, _body, from) => settle(Number(line), from));
   sockets.onGone((address) => {
     for (const id of calls.keys()) settle(id, address);
   });
 
   // Acknowledge after the listeners' own end-of-turn work, so that an acknowledgement means the change was read.
   function answerSoon(to: string, call: string): void {
-    setImmediate(() => tryRing(() => sockets.sendOnce(to, frameKinds.heard, call)));
+    setImmediate(() => tryRing(() => sockets.sendOnce(to, frameKinds.acknowledged, call)));
   }
 
   function settle(id: number, from: string): void {
@@ -96,7 +96,7 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     if (awaited.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
       // If this process itself was stopped, the answers wait in its sockets and are read before this turn ends.
-      const timer: Timer = clock.after(heardWithinMs, () => setImmediate(done));
+      const timer: Timer = clock.after(acknowledgeMsMax, () => setImmediate(done));
       function done(): void {
         timer.cancel();
         calls.delete(id);
@@ -121,9 +121,9 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
       missing.delete(address);
       return !sockets.dead(address) && (processLives(address) ?? true);
     },
-    onRing(hear) {
-      hearers.add(hear);
-      return () => void hearers.delete(hear);
+    onRing(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
     bury(address) {
       try {

@@ -299,7 +299,7 @@ class Receiver<O extends Outlet> {
   }
 
   #drop(part: Part, reason: string): void {
-    this.parts.notices.tell({ type: 'dropped', what: 'broadcast', reason: `to ${this.to.name}: ${reason}` });
+    this.parts.notices.emit({ type: 'dropped', what: 'broadcast', reason: `to ${this.to.name}: ${reason}` });
     end(part, false);
   }
 }

@@ -6,7 +6,7 @@ import { BusError } from '../../base/errors';
 import { limits } from '../../base/limits';
 
 /** Kinds of frames: the hello of a connection, a packet, a doorbell, and the acknowledgement of a doorbell. */
-export const frameKinds = { hello: 1, packet: 2, ring: 3, heard: 4 } as const;
+export const frameKinds = { hello: 1, packet: 2, ring: 3, acknowledged: 4 } as const;
 export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
 
 // [u32 bytes that follow][u8 kind][u16 bytes of the line][line, utf8][body], numbers little-endian.

@@ -6,7 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import type { Capacity } from '../../base/bounded';
 import type { Clock, Timer } from '../../base/clock';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import { Connection } from './connection';
 import type { ConnectionEnd } from './connection';
 import type { Directory } from '../directory/directory';
@@ -35,7 +35,7 @@ const connectionsMax = 2_048;
 
 export class Listener {
   private server: net.Server;
-  private readonly strangers = new Map<Connection, Timer>();
+  private readonly unidentified = new Map<Connection, Timer>();
   /** Identity of the socket that was made last. */
   private identity: string | undefined;
   private making: Promise<void> | undefined;
@@ -73,7 +73,7 @@ export class Listener {
     } catch (error) {
       server.close();
       refuse(
-        `the socket ${draft} cannot be created: ${sayError(error)}`,
+        `the socket ${draft} cannot be created: ${errorMessage(error)}`,
         'check the permissions of its folder and the free disk space',
       );
     }
@@ -101,10 +101,10 @@ export class Listener {
       fs.rmSync(this.path, { force: true });
     } catch (error) {
       // The socket refuses connections from now on, which shows other processes the same.
-      this.parts.dropped(`${this.path} cannot be removed: ${sayError(error)}`);
+      this.parts.dropped(`${this.path} cannot be removed: ${errorMessage(error)}`);
     }
     this.server.close();
-    for (const stranger of this.strangers.keys()) stranger.destroy();
+    for (const socket of this.unidentified.keys()) socket.destroy();
   }
 
   private get path(): string {
@@ -131,18 +131,18 @@ export class Listener {
       },
     };
     const connection = new Connection(socket, end, this.parts.capacity);
-    this.strangers.set(
+    this.unidentified.set(
       connection,
       this.parts.clock.after(helloWithinMs, () => connection.destroy(`no hello within ${helloWithinMs} ms`)),
     );
-    if (this.strangers.size > strangersMax) this.destroyOldest();
+    if (this.unidentified.size > strangersMax) this.destroyOldest();
   }
   private forget(connection: Connection): void {
-    this.strangers.get(connection)?.cancel();
-    this.strangers.delete(connection);
+    this.unidentified.get(connection)?.cancel();
+    this.unidentified.delete(connection);
   }
   private destroyOldest(): void {
-    for (const oldest of this.strangers.keys())
+    for (const oldest of this.unidentified.keys())
       return oldest.destroy(`more than ${strangersMax} connections without a hello`);
   }
 }

@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import type { Clock } from '../../base/clock';
 import { Capacity, RecentSet } from '../../base/bounded';
-import { BusError, isCode, sayError } from '../../base/errors';
+import { BusError, isCode, errorMessage } from '../../base/errors';
 import { closable, type Closable } from '../../base/lifecycle';
 import type { Notices } from '../../base/notices';
 import { allWaitingMax, Connection, type ConnectionEnd } from './connection';
@@ -19,9 +19,9 @@ import { isAddress } from '../directory/process-liveness';
 import { Loopback } from './loopback';
 
 /** Handler of a frame. `body` is a view that is valid until this returns. */
-export type HearFrame = (line: string, body: Uint8Array, from: string) => void;
+export type FrameListener = (line: string, body: Uint8Array, from: string) => void;
 /** Handler of the departure of a peer. `packets` is true if a packet was sent to it or received from it. */
-export type HearGone = (address: string, packets: boolean) => void;
+export type GoneListener = (address: string, packets: boolean) => void;
 
 export interface SocketParts {
   readonly directory: Directory;
@@ -77,8 +77,8 @@ export class Sockets implements Closable {
    */
   private readonly refused = new RecentSet<string>(2 * deadMax);
   private readonly dirty = new Set<Connection>();
-  private readonly hearers: (HearFrame | undefined)[] = [];
-  private readonly goneHearers: HearGone[] = [];
+  private readonly listeners: (FrameListener | undefined)[] = [];
+  private readonly goneListeners: GoneListener[] = [];
   private closedAtMs: number | undefined;
   private readonly closing = closable(() => this.closeOnce());
   /** Called when the last connection has ended. */
@@ -86,7 +86,7 @@ export class Sockets implements Closable {
 
   constructor(private readonly parts: SocketParts) {
     this.address = parts.address;
-    this.loopback = new Loopback((line, body) => this.tell(frameKinds.packet, line, body, this.address));
+    this.loopback = new Loopback((line, body) => this.report(frameKinds.packet, line, body, this.address));
     this.fanout = new Fanout({
       ...parts,
       outletTo: (address) => this.first(this.reach(address)),
@@ -166,15 +166,15 @@ export class Sockets implements Closable {
   keep(): Promise<boolean> {
     return this.listener.keep();
   }
-  hear(kind: FrameKind, hear: HearFrame): void {
-    this.hearers[kind] = hear;
+  onFrame(kind: FrameKind, listener: FrameListener): void {
+    this.listeners[kind] = listener;
   }
   /**
    * Calls `hear` when the last connection to a peer ended. A packet without an answer is then lost, or its outcome is
    * unknown.
    */
-  onGone(hear: HearGone): void {
-    this.goneHearers.push(hear);
+  onGone(listener: GoneListener): void {
+    this.goneListeners.push(listener);
   }
   /** Throws Closed once `close` was called. */
   checkOpen(): void {
@@ -230,7 +230,7 @@ export class Sockets implements Closable {
       take: (kind, line, body) => {
         if (kind === frameKinds.hello) return 'a second hello';
         if (kind === frameKinds.packet) peer.packets = true;
-        this.tell(kind, line, body, peer.address);
+        this.report(kind, line, body, peer.address);
         return undefined;
       },
       ended: (fault, cause) => {
@@ -243,16 +243,16 @@ export class Sockets implements Closable {
     };
   }
 
-  private tell(kind: FrameKind, line: string, body: Uint8Array, from: string): void {
+  private report(kind: FrameKind, line: string, body: Uint8Array, from: string): void {
     if (this.closedAtMs !== undefined) return;
     try {
-      this.hearers[kind]?.(line, body, from);
+      this.listeners[kind]?.(line, body, from);
     } catch (error) {
-      this.dropped('packet', `its receiver threw: ${sayError(error)}`);
+      this.dropped('packet', `its receiver threw: ${errorMessage(error)}`);
     }
   }
 
-  private tellGone({ address, packets }: Peer): void {
+  private reportGone({ address, packets }: Peer): void {
     if (this.closedAtMs !== undefined) return;
     const again = this.peers.get(address);
     if (again !== undefined) {
@@ -260,11 +260,11 @@ export class Sockets implements Closable {
       return this.letSpeak(again);
     }
     this.fanout.gone(address, this.dead(address));
-    for (const hear of this.goneHearers) {
+    for (const listener of this.goneListeners) {
       try {
-        hear(address, packets);
+        listener(address, packets);
       } catch (error) {
-        this.dropped('packet', `the receiver threw when ${address} had ended: ${sayError(error)}`);
+        this.dropped('packet', `the receiver threw when ${address} had ended: ${errorMessage(error)}`);
       }
     }
   }
@@ -290,10 +290,10 @@ export class Sockets implements Closable {
    * to it again.
    */
   private part(peer: Peer): void {
-    if (this.dead(peer.address)) return this.tellGone(peer);
+    if (this.dead(peer.address)) return this.reportGone(peer);
     const asking = net.connect({ path: this.path(peer.address) }, () => asking.destroy());
     asking.on('error', (error: NodeJS.ErrnoException) => this.noteRefusal(peer.address, error));
-    asking.on('close', () => this.tellGone(peer));
+    asking.on('close', () => this.reportGone(peer));
   }
   private noteRefusal(address: string, error: NodeJS.ErrnoException | undefined): void {
     if (error?.syscall !== 'connect' || !isCode(error, 'ECONNREFUSED', 'ENOENT')) return;
@@ -337,7 +337,7 @@ export class Sockets implements Closable {
   }
 
   private dropped(what: string, reason: string): void {
-    this.parts.notices.tell({ type: 'dropped', what, reason });
+    this.parts.notices.emit({ type: 'dropped', what, reason });
   }
 }
 

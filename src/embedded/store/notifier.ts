@@ -6,7 +6,7 @@ import { every, type Clock, type Timer } from '../../base/clock';
 import { onAbort } from '../../base/lifecycle';
 import type { Store } from '../../disk/lmdb';
 import { behind, keyOf, kinds, namesIn } from './keys';
-import type { Neighbours } from './peer-processes';
+import type { PeerProcesses } from './peer-processes';
 import { mark } from './topics';
 
 /** Longest delay until a record is noticed when no bell rings. */
@@ -30,26 +30,26 @@ interface Bell {
   later: Timer | undefined;
 }
 
-export interface WakeParts {
+export interface NotifierParts {
   readonly log: Store;
   readonly live: Store;
   readonly clock: Clock;
-  readonly neighbours: Neighbours;
+  readonly peers: PeerProcesses;
   /** Distinguishes this open log from other ones of the same process. */
   readonly id: string;
 }
 
-export class Wake {
+export class Notifier {
   private readonly waiting = new Map<string, Set<Waiter>>();
   private readonly watched = new Map<string, number>();
   private readonly bells = new Map<string, Bell>();
   private poll: Timer | undefined;
   /** The last transaction that the previous poll found. */
   private polled: number | undefined;
-  private readonly unhear: () => void;
+  private readonly unwatch: () => void;
 
-  constructor(private readonly parts: WakeParts) {
-    this.unhear = parts.neighbours.onRing((topic) => this.check(topic));
+  constructor(private readonly parts: NotifierParts) {
+    this.unwatch = parts.peers.onRing((topic) => this.check(topic));
   }
 
   /** Requests other processes to ring for `topic`, until the returned function is called. */
@@ -68,9 +68,9 @@ export class Wake {
   }
 
   private write(topic: string, value: Buffer | null): void {
-    const { live, neighbours, id } = this.parts;
+    const { live, peers, id } = this.parts;
     // Best effort: if the write fails, the poll finds new records.
-    live.write(null, [{ key: keyOf(kinds.watch, [topic, neighbours.address, id]), value }]).catch(() => undefined);
+    live.write(null, [{ key: keyOf(kinds.watch, [topic, peers.address, id]), value }]).catch(() => undefined);
   }
 
   /** Resolves when `ready` returns true, or one of `signals` aborts. */
@@ -109,7 +109,7 @@ export class Wake {
   private ring(topic: string, bell: Bell): void {
     bell.later = undefined;
     bell.rungMs = this.parts.clock.mono();
-    this.parts.neighbours.ring(bell.addresses, topic);
+    this.parts.peers.ring(bell.addresses, topic);
   }
 
   private bellOf(topic: string): Bell {
@@ -132,15 +132,15 @@ export class Wake {
     }
   }
   private listenersNow(topic: string): readonly string[] {
-    const { live, neighbours } = this.parts;
+    const { live, peers } = this.parts;
     const prefix = keyOf(kinds.watch, [topic]);
     const addresses = new Set<string>();
     const dead: Buffer[] = [];
     live.refresh();
     live.scan(prefix, behind(prefix), (key) => {
       const address = namesIn(key)[1] ?? '';
-      if (address === neighbours.address) return true;
-      if (neighbours.alive(address)) addresses.add(address);
+      if (address === peers.address) return true;
+      if (peers.alive(address)) addresses.add(address);
       else dead.push(key);
       return true;
     });
@@ -187,7 +187,7 @@ export class Wake {
 
   /** Stops, and wakes all waiters, so that each detects its own end. */
   close(): void {
-    this.unhear();
+    this.unwatch();
     this.poll?.cancel();
     for (const bell of this.bells.values()) bell.later?.cancel();
     for (const topic of this.watched.keys()) this.write(topic, null);

@@ -4,7 +4,7 @@
  */
 
 /** Access to the other processes. The doorbells implement it; the tests of the log use a fake. */
-export interface Neighbours {
+export interface PeerProcesses {
   /** Opaque address at which other processes ring this one. It is written into the shared files. */
   readonly address: string;
   /**
@@ -15,5 +15,5 @@ export interface Neighbours {
   /** Notifies each address that `topic` has changed; best effort. `group:<name>` stands for a change in a group. */
   ring(addresses: readonly string[], topic: string): void;
   /** Calls `hear` for each ring that arrives, until the returned function is called. */
-  onRing(hear: (topic: string) => void): () => void;
+  onRing(listener: (topic: string) => void): () => void;
 }

@@ -69,7 +69,7 @@ export class Reader {
     } catch (error) {
       if (!(error instanceof BadRecord)) throw error;
       const what = `record ${this.topic}/${this.partition}/${offset}`;
-      this.notices.tell({ type: 'dropped', what, reason: `damaged on the disk: ${error.message}` });
+      this.notices.emit({ type: 'dropped', what, reason: `damaged on the disk: ${error.message}` });
     }
   }
 }

@@ -11,19 +11,19 @@ import {
 import { closable } from '../../base/lifecycle';
 import type { Reader } from './read';
 import type { Topics } from './topics';
-import type { Wake } from './notifier';
+import type { Notifier } from './notifier';
 
 export interface TailParts {
   readonly topics: Topics;
-  readonly wake: Wake;
+  readonly notifier: Notifier;
   readonly refresh: () => void;
   readonly reader: (partition: number) => Reader;
 }
 
 export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose: () => void): Tail {
-  const { topics, wake } = parts;
+  const { topics, notifier } = parts;
   const ended = new AbortController();
-  const unwatch = wake.watch(topic.name);
+  const unwatch = notifier.watch(topic.name);
   parts.refresh();
   const positions = startPlaces(topics, topic, from);
   const readers = positions.map(({ partition }) => parts.reader(partition));
@@ -68,7 +68,7 @@ export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose
     while (!ended.signal.aborted) {
       const records = takeAny(max);
       if (records.length > 0) return records;
-      await wake.until(topic.name, anyNews, [ended.signal]);
+      await notifier.until(topic.name, anyNews, [ended.signal]);
     }
     return [];
   }

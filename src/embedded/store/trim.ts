@@ -3,7 +3,7 @@
  * other writers.
  */
 import type { Clock, Random, Timer } from '../../base/clock';
-import { isBusError, sayError } from '../../base/errors';
+import { isBusError, errorMessage } from '../../base/errors';
 import type { Change, Store, WriteKind } from '../../disk/lmdb';
 import type { GroupOfTopic, Topic } from '../../ports/log';
 import { Aging } from './aging';
@@ -59,7 +59,7 @@ export class Trimmer {
       await this.sweep();
       this.failure = '';
     } catch (error) {
-      const reason = sayError(error);
+      const reason = errorMessage(error);
       if (reason !== this.failure) this.parts.failed(reason);
       this.failure = reason;
     }

@@ -1,23 +1,23 @@
 /** Defines the requests to a Kafka cluster: one broker, one response, no retries. connection-pool implements them. */
 import type { Closable } from '../../base/lifecycle';
-import type { WireError } from '../protocol/errors';
+import type { KafkaError } from '../protocol/errors';
 import type {
-  Answer,
+  PartitionResult,
   Batch,
-  CommitSpot,
-  FetchAsk,
+  OffsetToCommit,
+  FetchRequest,
   Fetched,
-  FetchedOffset,
+  CommittedOffset,
   Group,
-  Join,
-  Joined,
-  MemberAs,
+  JoinGroupRequest,
+  JoinGroupResponse,
+  MemberIdentity,
   Metadata,
   NewTopic,
   PartitionProducers,
   Produced,
-  Spot,
-  TopicAnswer,
+  TopicPartition,
+  TopicResult,
   TopicConfigs,
   Transaction,
 } from '../protocol/types';
@@ -27,10 +27,10 @@ import type {
  * one connection in order. A request that waits (Fetch for records, JoinGroup for other members, Produce for replicas)
  * would therefore delay every request after it.
  */
-export type Via = 'produce' | 'post' | 'inbox' | 'tails' | 'work' | 'admin' | `group:${string}`;
-export interface At {
+export type Channel = 'produce' | 'messenger' | 'inbox' | 'tails' | 'work' | 'admin' | `group:${string}`;
+export interface Route {
   readonly node: number;
-  readonly via: Via;
+  readonly channel: Channel;
 }
 /**
  * Client of a Kafka cluster. Each call sends one request, once. Its deadline is `timeoutMs` after the call, connecting
@@ -43,7 +43,7 @@ export interface At {
  * After DEADLINE the connection is closed, since later responses would wait behind the missing one. Other pending
  * requests on it reject with CONNECTION.
  */
-export interface Wire extends Closable {
+export interface BrokerClient extends Closable {
   /**
    * Returns the brokers, and these topics or all of them for null. Tries one broker after another, and starts with the
    * next one at each call.
@@ -57,78 +57,99 @@ export interface Wire extends Closable {
   /**
    * Appends batches, and waits for all in-sync replicas. Partitions that `at` does not lead get NOT_LEADER_OR_FOLLOWER.
    */
-  produce(at: At, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;
+  produce(at: Route, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;
   /**
    * Fetches records. Resolves when records or an error exist, or after `maxWaitMs`; the deadline is `spareMs` later.
    * When `signal` aborts, it resolves to [] immediately, while the connection stays busy until the broker answers. An
    * `error` with `until` means that the records at `next` arrived and cannot be read. If they arrived damaged, the
    * connection is closed.
    */
-  fetch(at: At, ask: FetchAsk, signal?: AbortSignal): Promise<readonly Fetched[]>;
+  fetch(at: Route, ask: FetchRequest, signal?: AbortSignal): Promise<readonly Fetched[]>;
   /**
    * Returns the first offset at or after a time. 'end' is the offset at which readers must wait. 'high' is the offset
    * of the next record, which is higher while a transaction is open. A request must not contain both.
    */
   listOffsets(
-    at: At,
-    ask: readonly (Spot & { readonly time: 'start' | 'end' | 'high' | number })[],
+    at: Route,
+    ask: readonly (TopicPartition & { readonly time: 'start' | 'end' | 'high' | number })[],
     timeoutMs?: number,
-  ): Promise<readonly (Answer & { readonly offset: number })[]>;
+  ): Promise<readonly (PartitionResult & { readonly offset: number })[]>;
   /** Deletes the records below `before`. */
   deleteRecords(
-    at: At,
-    ask: readonly (Spot & { readonly before: number })[],
+    at: Route,
+    ask: readonly (TopicPartition & { readonly before: number })[],
     timeoutMs?: number,
-  ): Promise<readonly (Answer & { readonly start: number })[]>;
+  ): Promise<readonly (PartitionResult & { readonly start: number })[]>;
 
   /** Joins a group. Resolves when all members have joined or `rebalanceMs` has passed; the deadline is 2 s later. */
-  join(at: At, join: Join): Promise<Joined>;
+  joinGroup(at: Route, join: JoinGroupRequest): Promise<JoinGroupResponse>;
   /** Returns the member's own assignment; empty bytes mean none. Only the leader passes `assignments`. */
-  sync(
-    at: At,
-    as: MemberAs,
+  syncGroup(
+    at: Route,
+    as: MemberIdentity,
     assignments: readonly { readonly memberId: string; readonly assignment: Uint8Array }[],
     timeoutMs: number,
   ): Promise<Uint8Array>;
-  heartbeat(at: At, as: MemberAs, timeoutMs?: number): Promise<void>;
-  leave(at: At, group: string, memberId: string, timeoutMs?: number): Promise<void>;
-  commit(at: At, as: MemberAs, places: readonly CommitSpot[], timeoutMs?: number): Promise<readonly Answer[]>;
-  /** Returns the committed offsets of these partitions, or all of the group for null. */
-  fetchOffsets(
-    at: At,
-    group: string,
-    spots: readonly Spot[] | null,
+  heartbeat(at: Route, as: MemberIdentity, timeoutMs?: number): Promise<void>;
+  leaveGroup(at: Route, group: string, memberId: string, timeoutMs?: number): Promise<void>;
+  offsetCommit(
+    at: Route,
+    as: MemberIdentity,
+    places: readonly OffsetToCommit[],
     timeoutMs?: number,
-  ): Promise<readonly FetchedOffset[]>;
+  ): Promise<readonly PartitionResult[]>;
+  /** Returns the committed offsets of these partitions, or all of the group for null. */
+  offsetFetch(
+    at: Route,
+    group: string,
+    topicPartitions: readonly TopicPartition[] | null,
+    timeoutMs?: number,
+  ): Promise<readonly CommittedOffset[]>;
 
-  createTopics(at: At, topics: readonly NewTopic[], timeoutMs?: number): Promise<readonly TopicAnswer[]>;
-  deleteTopics(at: At, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicAnswer[]>;
+  createTopics(at: Route, topics: readonly NewTopic[], timeoutMs?: number): Promise<readonly TopicResult[]>;
+  deleteTopics(at: Route, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicResult[]>;
   /** Raises the number of partitions to `partitions`. */
-  growTopic(at: At, topic: string, partitions: number, timeoutMs?: number): Promise<void>;
-  topicConfigs(at: At, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicConfigs[]>;
+  createPartitions(at: Route, topic: string, partitions: number, timeoutMs?: number): Promise<void>;
+  describeTopicConfigs(at: Route, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicConfigs[]>;
   /** Returns these settings of the broker `at`. */
-  brokerConfigs(at: At, names: readonly string[], timeoutMs?: number): Promise<Readonly<Record<string, string>>>;
+  describeBrokerConfigs(
+    at: Route,
+    names: readonly string[],
+    timeoutMs?: number,
+  ): Promise<Readonly<Record<string, string>>>;
   /** Sets these settings of a topic and leaves all other settings unchanged. */
-  alterTopic(at: At, topic: string, configs: Readonly<Record<string, string>>, timeoutMs?: number): Promise<void>;
+  incrementalAlterConfigs(
+    at: Route,
+    topic: string,
+    configs: Readonly<Record<string, string>>,
+    timeoutMs?: number,
+  ): Promise<void>;
 
   /** Returns the producers that have written to these partitions. `at` must lead them. */
-  describeProducers(at: At, spots: readonly Spot[], timeoutMs?: number): Promise<readonly PartitionProducers[]>;
+  describeProducers(
+    at: Route,
+    topicPartitions: readonly TopicPartition[],
+    timeoutMs?: number,
+  ): Promise<readonly PartitionProducers[]>;
   /** Returns transactional ids of these producers, limited to transactions that the broker `at` coordinates. */
   listTransactions(
-    at: At,
+    at: Route,
     producerIds: readonly number[],
     timeoutMs?: number,
   ): Promise<readonly { readonly id: string; readonly producerId: number }[]>;
   /** Describes transactions. `at` must coordinate them, see `listTransactions`. */
-  describeTransactions(at: At, ids: readonly string[], timeoutMs?: number): Promise<readonly Transaction[]>;
+  describeTransactions(at: Route, ids: readonly string[], timeoutMs?: number): Promise<readonly Transaction[]>;
 
   /** Returns the groups that the broker `at` coordinates. */
-  listGroups(at: At, timeoutMs?: number): Promise<readonly { readonly group: string; readonly protocolType: string }[]>;
+  listGroups(
+    at: Route,
+    timeoutMs?: number,
+  ): Promise<readonly { readonly group: string; readonly protocolType: string }[]>;
   /** Deletes groups without members. A group with members gets NON_EMPTY_GROUP. `at` must coordinate all of them. */
   deleteGroups(
-    at: At,
+    at: Route,
     groups: readonly string[],
     timeoutMs?: number,
-  ): Promise<readonly { readonly group: string; readonly error: WireError | null }[]>;
-  describeGroups(at: At, groups: readonly string[], timeoutMs?: number): Promise<readonly Group[]>;
+  ): Promise<readonly { readonly group: string; readonly error: KafkaError | null }[]>;
+  describeGroups(at: Route, groups: readonly string[], timeoutMs?: number): Promise<readonly Group[]>;
 }

@@ -2,14 +2,14 @@
 import type { Clock, Random } from '../../base/clock';
 import { closable, onAbort } from '../../base/lifecycle';
 import { Connection } from './connection';
-import { WireError } from '../protocol/errors';
-import type { Ask } from '../protocol/request';
+import { KafkaError } from '../protocol/errors';
+import type { ApiRequest } from '../protocol/request';
 import * as groups from '../protocol/group-requests';
 import * as requests from '../protocol/record-requests';
 import * as topics from '../protocol/topic-requests';
 import * as transactions from '../protocol/transaction-requests';
 import type { Security } from './security';
-import type { At, Wire } from './broker-client';
+import type { Route, BrokerClient } from './broker-client';
 import type { Fetched, Node } from '../protocol/types';
 
 export interface KafkajsOptions {
@@ -44,10 +44,10 @@ const connectMs = 3_000;
 const spareMs = 2_000;
 
 /** Returns a client that connects on first use. Invalid addresses, certificates or secrets reject the first request. */
-export function openKafkajs(options: KafkajsOptions): Wire {
+export function openKafkajs(options: KafkajsOptions): BrokerClient {
   const links = new Links(options);
   const { clock, requestMs = requestMsDefault } = options;
-  const one = <T>(at: At, ask: Ask<T>, timeoutMs = requestMs): Promise<T> => links.ask(at, ask, timeoutMs);
+  const one = <T>(at: Route, ask: ApiRequest<T>, timeoutMs = requestMs): Promise<T> => links.ask(at, ask, timeoutMs);
   return {
     async metadata(names, timeoutMs = requestMs) {
       const found = await links.askAny(requests.metadata(names), timeoutMs);
@@ -72,20 +72,23 @@ export function openKafkajs(options: KafkajsOptions): Wire {
     },
     listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
     deleteRecords: (at, ask, timeoutMs = requestMs) => one(at, requests.deleteRecords(ask, timeoutMs), timeoutMs),
-    join: (at, join) => one(at, groups.join(join), join.rebalanceMs + spareMs),
-    sync: (at, as, assignments, timeoutMs) => one(at, groups.sync(as, assignments), timeoutMs),
+    joinGroup: (at, join) => one(at, groups.joinGroup(join), join.rebalanceMs + spareMs),
+    syncGroup: (at, as, assignments, timeoutMs) => one(at, groups.syncGroup(as, assignments), timeoutMs),
     heartbeat: (at, as, timeoutMs) => one(at, groups.heartbeat(as), timeoutMs),
-    leave: (at, group, memberId, timeoutMs) => one(at, groups.leave(group, memberId), timeoutMs),
-    commit: (at, as, places, timeoutMs) => one(at, groups.commit(as, places), timeoutMs),
-    fetchOffsets: (at, group, spots, timeoutMs) => one(at, groups.fetchOffsets(group, spots), timeoutMs),
+    leaveGroup: (at, group, memberId, timeoutMs) => one(at, groups.leaveGroup(group, memberId), timeoutMs),
+    offsetCommit: (at, as, places, timeoutMs) => one(at, groups.offsetCommit(as, places), timeoutMs),
+    offsetFetch: (at, group, topicPartitions, timeoutMs) =>
+      one(at, groups.offsetFetch(group, topicPartitions), timeoutMs),
     createTopics: (at, names, timeoutMs = requestMs) => one(at, topics.createTopics(names, timeoutMs), timeoutMs),
     deleteTopics: (at, names, timeoutMs = requestMs) => one(at, topics.deleteTopics(names, timeoutMs), timeoutMs),
-    growTopic: (at, topic, count, timeoutMs = requestMs) =>
-      one(at, topics.growTopic(topic, count, timeoutMs), timeoutMs),
-    topicConfigs: (at, names, timeoutMs) => one(at, topics.topicConfigs(names), timeoutMs),
-    brokerConfigs: (at, names, timeoutMs) => one(at, topics.brokerConfigs(at.node, names), timeoutMs),
-    alterTopic: (at, topic, configs, timeoutMs) => one(at, topics.alterTopic(topic, configs), timeoutMs),
-    describeProducers: (at, spots, timeoutMs) => one(at, transactions.describeProducers(spots), timeoutMs),
+    createPartitions: (at, topic, count, timeoutMs = requestMs) =>
+      one(at, topics.createPartitions(topic, count, timeoutMs), timeoutMs),
+    describeTopicConfigs: (at, names, timeoutMs) => one(at, topics.describeTopicConfigs(names), timeoutMs),
+    describeBrokerConfigs: (at, names, timeoutMs) => one(at, topics.describeBrokerConfigs(at.node, names), timeoutMs),
+    incrementalAlterConfigs: (at, topic, configs, timeoutMs) =>
+      one(at, topics.incrementalAlterConfigs(topic, configs), timeoutMs),
+    describeProducers: (at, topicPartitions, timeoutMs) =>
+      one(at, transactions.describeProducers(topicPartitions), timeoutMs),
     listTransactions: (at, ids, timeoutMs) => one(at, transactions.listTransactions(ids), timeoutMs),
     describeTransactions: (at, ids, timeoutMs) => one(at, transactions.describeTransactions(ids), timeoutMs),
     listGroups: (at, timeoutMs) => one(at, groups.listGroups(), timeoutMs),
@@ -121,15 +124,15 @@ class Links {
     for (const { node, host, port } of nodes) this.#places.set(node, `${host}:${port}`);
   }
 
-  async ask<T>({ node, via }: At, ask: Ask<T>, timeoutMs: number): Promise<T> {
+  async ask<T>({ node, channel }: Route, ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const place = this.#places.get(node);
     if (place === undefined)
-      throw new WireError('UNKNOWN_NODE', `the address of broker ${node} is not known`, { sent: false });
-    return this.#ask(place, via, ask, timeoutMs);
+      throw new KafkaError('UNKNOWN_NODE', `the address of broker ${node} is not known`, { sent: false });
+    return this.#ask(place, channel, ask, timeoutMs);
   }
-  async #ask<T>(place: string, via: string, ask: Ask<T>, timeoutMs: number): Promise<T> {
+  async #ask<T>(place: string, channel: string, ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const { overdue, clock } = this.options;
-    const asked = this.#link(place, via).ask(ask, timeoutMs);
+    const asked = this.#link(place, channel).ask(ask, timeoutMs);
     if (!overdue || this.#overdue.has(place) || waitingRequests.includes(ask.name)) return asked;
     const timer = clock.after(overdueMs, () => {
       if (this.#overdue.has(place) || this.#closed) return;
@@ -140,23 +143,23 @@ class Links {
   }
 
   /** Ends a connection, so that the next request opens a new one. The old network path can be what damaged the data. */
-  end({ node, via }: At, reason: string): void {
-    const link = this.#open.get(`${via}@${this.#places.get(node)}`);
-    link?.end(new WireError('CONNECTION', `closed, because ${reason}`));
+  end({ node, channel }: Route, reason: string): void {
+    const link = this.#open.get(`${channel}@${this.#places.get(node)}`);
+    link?.end(new KafkaError('CONNECTION', `closed, because ${reason}`));
   }
 
   /** Sends the request to each known broker, once, until one answers. */
-  async askAny<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
+  async askAny<T>(ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const { clock } = this.options;
     const end = clock.mono() + timeoutMs;
-    const failures: WireError[] = [];
+    const failures: KafkaError[] = [];
     const attemptMs = Math.min(attemptMsMax, timeoutMs * attemptShare);
     for (const place of this.#inTurn(ask.name)) {
       if (clock.mono() >= end) break;
       try {
         return await this.#ask(place, 'any', ask, Math.min(end - clock.mono(), attemptMs));
       } catch (error) {
-        if (!(error instanceof WireError) || error.fatal || error.code === 'CLOSED') throw error;
+        if (!(error instanceof KafkaError) || error.fatal || error.code === 'CLOSED') throw error;
         failures.push(error);
         if (isSilence(error)) this.#silentMs.set(place, clock.mono());
       }
@@ -164,7 +167,7 @@ class Links {
     const said = failures.find((error) => !isSilence(error));
     if (said) throw said; // an error that a broker returned explains more than a missing response
     const reasons = failures.map(({ message }) => message).join('; ');
-    throw new WireError('CONNECTION', `no broker answers: ${reasons}`, { sent: false, cause: failures.at(-1) });
+    throw new KafkaError('CONNECTION', `no broker answers: ${reasons}`, { sent: false, cause: failures.at(-1) });
   }
 
   /**
@@ -183,9 +186,9 @@ class Links {
   }
 
   /** Returns the connection of this purpose and broker. Opens it if none exists. */
-  #link(place: string, via: string): Connection {
-    if (this.#closed) throw new WireError('CLOSED', 'the Kafka client was closed', { sent: false });
-    const name = `${via}@${place}`;
+  #link(place: string, channel: string): Connection {
+    if (this.#closed) throw new KafkaError('CLOSED', 'the Kafka client was closed', { sent: false });
+    const name = `${channel}@${place}`;
     const found = this.#open.get(name);
     if (found) return found;
     const { clientId, security = {}, clock, throttled } = this.options;
@@ -201,10 +204,10 @@ class Links {
   /** Ends all connections immediately. Pending requests reject with CLOSED. */
   close(): void {
     this.#closed = true;
-    for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the Kafka client was closed'));
+    for (const link of this.#open.values()) link.end(new KafkaError('CLOSED', 'the Kafka client was closed'));
   }
 }
 
-function isSilence({ code }: WireError): boolean {
+function isSilence({ code }: KafkaError): boolean {
   return code === 'DEADLINE' || code === 'CONNECTION';
 }

@@ -3,9 +3,9 @@ import net from 'node:net';
 import tls from 'node:tls';
 import KafkajsConnection from 'kafkajs/src/network/connection';
 import { sleep, type Clock } from '../../base/clock';
-import { sayError } from '../../base/errors';
-import { apiVersions, type Ask, Bytes } from '../protocol/request';
-import { WireError } from '../protocol/errors';
+import { errorMessage } from '../../base/errors';
+import { apiVersions, type ApiRequest, ResponseReader } from '../protocol/request';
+import { KafkaError } from '../protocol/errors';
 import { readLogin, readTls, type Security, type TlsFiles } from './security';
 
 export interface ConnectionOptions {
@@ -40,10 +40,10 @@ export class Connection {
   readonly #ready: Promise<void>;
   readonly #tls: TlsFiles | undefined;
   /** Reject functions of all pending waits. */
-  readonly #rejects = new Set<(reason: WireError) => void>();
+  readonly #rejects = new Set<(reason: KafkaError) => void>();
   #socket: net.Socket | undefined;
   #failure: Error | undefined;
-  #ended: WireError | undefined;
+  #ended: KafkaError | undefined;
   #hasAnswered = false;
   /** Monotonic time until which the broker delays this client. */
   #throttledUntilMs = 0;
@@ -108,7 +108,7 @@ export class Connection {
         if (kafkajs.bytesNeeded <= answerBytesMax) return;
         throw new RangeError(`${kafkajs.bytesNeeded} bytes announced, the limit is ${answerBytesMax}`);
       } catch (error) {
-        this.end(this.#why(new Error(`its response is not one of a Kafka broker: ${sayError(error)}`), true));
+        this.end(this.#why(new Error(`its response is not one of a Kafka broker: ${errorMessage(error)}`), true));
       }
     };
   }
@@ -122,11 +122,11 @@ export class Connection {
   }
 
   /** Sends one request. Ends the connection if the response does not arrive in time. */
-  async ask<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
+  async ask<T>(ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const { clock } = this.#options;
     const end = clock.mono() + timeoutMs;
     await this.#within(this.#ready, timeoutMs, ask.name, false);
-    if (this.#ended) throw new WireError('CONNECTION', this.#ended.message, { sent: false });
+    if (this.#ended) throw new KafkaError('CONNECTION', this.#ended.message, { sent: false });
     await this.#throttle(ask.name, end - clock.mono());
     try {
       const leftMs = Math.max(1, Math.round(end - clock.mono()));
@@ -136,7 +136,7 @@ export class Connection {
       return value;
     } catch (error) {
       const reason = this.#why(error, true);
-      if (reason.code === 'DEADLINE') this.end(new WireError('CONNECTION', `closed, because ${reason.message}`));
+      if (reason.code === 'DEADLINE') this.end(new KafkaError('CONNECTION', `closed, because ${reason.message}`));
       throw reason;
     }
   }
@@ -157,14 +157,14 @@ export class Connection {
     if (waitMs <= 0) return;
     if (waitMs < leftMs) return this.#within(sleep(clock, waitMs), leftMs, request, false);
     const message = `${this.#place} delays this client by ${Math.round(waitMs)} ms, because a quota is used up`;
-    throw new WireError('THROTTLING_QUOTA_EXCEEDED', message, { sent: false });
+    throw new KafkaError('THROTTLING_QUOTA_EXCEEDED', message, { sent: false });
   }
 
   #within<T>(work: Promise<T>, timeoutMs: number, what: string, sent: boolean): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = this.#options.clock.after(timeoutMs, () =>
         reject(
-          new WireError('DEADLINE', `${what}: no response from ${this.#place} within ${Math.round(timeoutMs)} ms`, {
+          new KafkaError('DEADLINE', `${what}: no response from ${this.#place} within ${Math.round(timeoutMs)} ms`, {
             sent,
           }),
         ),
@@ -179,22 +179,22 @@ export class Connection {
   }
 
   /** Converts an error of kafkajs or of the socket into a WireError. */
-  #why(error: unknown, sent: boolean): WireError {
-    if (error instanceof WireError) return error;
+  #why(error: unknown, sent: boolean): KafkaError {
+    if (error instanceof KafkaError) return error;
     const { name, type, code } = error as { name?: string; type?: unknown; code?: unknown }; // read only if present
-    const said = `${this.#place}: ${sayError(error)}`;
-    if (name === 'RangeError') return new WireError('UNDECODABLE', said, { cause: error });
-    if (name === 'KafkaJSSASLAuthenticationError') return new WireError(refusalOf(said), said, { sent });
-    if (typeof type === 'string') return new WireError(type, said, { sent });
-    if (typeof code === 'string' && isOfTls(code)) return new WireError('TLS', `${said} (${code})`, { sent });
+    const said = `${this.#place}: ${errorMessage(error)}`;
+    if (name === 'RangeError') return new KafkaError('UNDECODABLE', said, { cause: error });
+    if (name === 'KafkaJSSASLAuthenticationError') return new KafkaError(refusalOf(said), said, { sent });
+    if (typeof type === 'string') return new KafkaError(type, said, { sent });
+    if (typeof code === 'string' && isOfTls(code)) return new KafkaError('TLS', `${said} (${code})`, { sent });
     const hint = this.#hasAnswered
       ? ''
       : ' before it responded. If this repeats, check whether the listener requires TLS or SASL';
-    return new WireError('CONNECTION', code === undefined ? said + hint : said, { sent });
+    return new KafkaError('CONNECTION', code === undefined ? said + hint : said, { sent });
   }
 
   /** Ends the connection. Pending requests reject with `reason`. */
-  end(reason: WireError): void {
+  end(reason: KafkaError): void {
     if (this.#ended) return;
     this.#ended = reason;
     for (const reject of this.#rejects) reject(reason);
@@ -206,7 +206,7 @@ export class Connection {
 }
 
 /** Converts a request into the form that kafkajs sends. */
-function protocolOf<T>({ name, key, version, body, read }: Ask<T>, throttled?: (ms: number) => void) {
+function protocolOf<T>({ name, key, version, body, read }: ApiRequest<T>, throttled?: (ms: number) => void) {
   return {
     request: {
       apiKey: key,
@@ -216,7 +216,7 @@ function protocolOf<T>({ name, key, version, body, read }: Ask<T>, throttled?: (
     },
     response: {
       decode: (payload: Buffer) => {
-        const answer = new Bytes(payload);
+        const answer = new ResponseReader(payload);
         const value = read(answer);
         throttled?.(answer.throttleMs);
         return Promise.resolve({ value, clientSideThrottleTime: 0 }); // `#throttle` waits instead, within the deadline

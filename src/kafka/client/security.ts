@@ -1,7 +1,7 @@
 /** Reads the TLS files and the login of Kafka connections. Secrets are reread for each connection and never printed. */
 import { readFileSync } from 'node:fs';
-import { sayError } from '../../base/errors';
-import { WireError } from '../protocol/errors';
+import { errorMessage } from '../../base/errors';
+import { KafkaError } from '../protocol/errors';
 
 export const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const;
 export type Mechanism = (typeof mechanisms)[number];
@@ -57,7 +57,7 @@ export function readLogin({ sasl }: Security): Login | undefined {
   const value = process.env[password.env];
   if (!value) {
     const message = `the password of ${username} is missing: neither saslPasswordFile nor the variable ${password.env}`;
-    throw new WireError('SECRET', message, { sent: false });
+    throw new KafkaError('SECRET', message, { sent: false });
   }
   return { mechanism, username, password: value };
 }
@@ -66,6 +66,6 @@ function readSecret(file: string, option: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new WireError('SECRET', `${option}: ${sayError(error)}`, { sent: false, cause: error });
+    throw new KafkaError('SECRET', `${option}: ${errorMessage(error)}`, { sent: false, cause: error });
   }
 }

@@ -3,16 +3,16 @@
  * events. It reviews what this process knows every second, and reads the settings of its topics every minute.
  */
 import { every, sleep, type Timer } from '../../base/clock';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import type { Closable } from '../../base/lifecycle';
 import { openStates, type States } from '../../base/notices';
-import { WireError } from '../protocol/errors';
+import { KafkaError } from '../protocol/errors';
 import type { HeldPartition } from './held-partitions';
 import type { OwnTopic } from './own-topics';
 import { findingsOf, type Finding } from './topic-findings';
 import { valuesOf } from './topics';
-import { openTransactionsIn, sayOpen } from './transactions';
-import type { View } from './metadata';
+import { openTransactionsIn, describeOpen } from './transactions';
+import type { ClusterMetadata } from './metadata';
 
 const reviewIntervalMs = 1_000;
 /**
@@ -39,13 +39,13 @@ export class ClusterWatch implements Closable {
   /** Held partitions and their offsets as last reported, by topic, so that each state is reported once. */
   readonly #held = new Map<string, string>();
 
-  constructor(private readonly view: View) {
-    this.#states = openStates(view.parts.notices);
-    view.own.onFirst(() => this.#start());
+  constructor(private readonly metadata: ClusterMetadata) {
+    this.#states = openStates(metadata.parts.notices);
+    metadata.own.onFirst(() => this.#start());
   }
   #start(): void {
     if (this.#closing.signal.aborted) return;
-    this.#timer = every(this.view.parts.clock, reviewIntervalMs, () => this.#review());
+    this.#timer = every(this.metadata.parts.clock, reviewIntervalMs, () => this.#review());
     void this.#readSettings();
   }
 
@@ -59,10 +59,10 @@ export class ClusterWatch implements Closable {
   }
 
   #review(): void {
-    if (this.view.failing) return; // no broker answers; the view reports it
+    if (this.metadata.failing) return; // no broker answers; the view reports it
     const before = this.#sinceMs;
     this.#sinceMs = new Map();
-    for (const own of this.view.own.all()) this.#reviewTopic(own, before);
+    for (const own of this.metadata.own.all()) this.#reviewTopic(own, before);
     this.#reviewWrites();
     this.#reviewQuota();
     this.#reviewHeld();
@@ -70,7 +70,7 @@ export class ClusterWatch implements Closable {
 
   #reviewTopic(own: OwnTopic, before: ReadonlyMap<string, number>): void {
     const { name } = own.topic;
-    const nowMs = this.view.parts.clock.mono();
+    const nowMs = this.metadata.parts.clock.mono();
     const found = this.#findings(own).filter(({ kind, afterMs }) => {
       const key = `${name} ${kind}`;
       const sinceMs = before.get(key) ?? nowMs;
@@ -88,16 +88,16 @@ export class ClusterWatch implements Closable {
     const absent = {
       kind: 'absent',
       ready: false,
-      text: this.view.own.sayAbsent(name),
+      text: this.metadata.own.describeAbsent(name),
       afterMs: absentReportMs,
     } as const;
-    if (this.view.absentMs(name) > 0) return [absent];
-    const seen = this.view.seen(name);
+    if (this.metadata.absentMs(name) > 0) return [absent];
+    const seen = this.metadata.seen(name);
     return seen ? findingsOf(own, seen, lostReplicasReportMs) : [];
   }
 
   #reviewWrites(): void {
-    for (const [topic, reason] of this.view.writes.review()) {
+    for (const [topic, reason] of this.metadata.writes.review()) {
       const part = `writing ${topic}` as const;
       if (reason === undefined) this.#states.works(part, `the brokers accept appends to ${topic} again`);
       else this.#states.fails(part, reason);
@@ -105,13 +105,13 @@ export class ClusterWatch implements Closable {
   }
 
   #reviewQuota(): void {
-    const delayed = this.view.parts.throttling?.review();
+    const delayed = this.metadata.parts.throttling?.review();
     if (delayed === undefined) this.#states.works('quota', 'the brokers no longer delay this client');
     else this.#states.fails('quota', delayed, { ready: true });
   }
 
   #reviewHeld(): void {
-    const held = this.view.held.heldFor(heldReportMs);
+    const held = this.metadata.held.heldFor(heldReportMs);
     for (const topic of this.#held.keys()) {
       if (held.has(topic)) continue;
       this.#held.delete(topic);
@@ -127,50 +127,51 @@ export class ClusterWatch implements Closable {
   async #reportHeld(topic: string, partitions: readonly HeldPartition[], key: string): Promise<void> {
     const count = partitions.reduce((sum, one) => sum + one.count, 0);
     const records = `${count} ${count === 1 ? 'record' : 'records'} of ${topic} cannot be read`;
-    const by = await this.#sayHolders(topic, partitions);
+    const by = await this.#describeHolders(topic, partitions);
     if (this.#held.get(topic) !== key) return; // the transactions have ended or changed since
     this.#states.fails(`transactions in ${topic}`, `${records} while transactions are open: ${by}`, { ready: true });
   }
-  async #sayHolders(topic: string, partitions: readonly HeldPartition[]): Promise<string> {
-    const nowMs = this.view.parts.clock.now();
+  async #describeHolders(topic: string, partitions: readonly HeldPartition[]): Promise<string> {
+    const nowMs = this.metadata.parts.clock.now();
     const some = partitions.slice(0, describedMax);
     const more = partitions.length > some.length ? `; and ${partitions.length - some.length} more partitions` : '';
     try {
-      const spots = some.map(({ partition }) => ({ topic, partition }));
-      const open = await openTransactionsIn(this.view, spots);
-      if (open.length > 0) return open.map((one) => sayOpen(one, nowMs)).join('; ') + more;
+      const topicPartitions = some.map(({ partition }) => ({ topic, partition }));
+      const open = await openTransactionsIn(this.metadata, topicPartitions);
+      if (open.length > 0) return open.map((one) => describeOpen(one, nowMs)).join('; ') + more;
     } catch {
       // Brokers are unreachable, or do not describe transactions to this user. An operator can run the command below.
     }
     const places = some.map(({ partition, from }) => `partition ${partition} from offset ${from}`).join(', ');
-    const command = `kafka-transactions.sh --bootstrap-server ${this.view.bootstrap} find-hanging --topic ${topic}`;
+    const command = `kafka-transactions.sh --bootstrap-server ${this.metadata.bootstrap} find-hanging --topic ${topic}`;
     return `${places}${more}. Find them with ${command}`;
   }
 
   async #readSettings(): Promise<void> {
-    const { clock, random } = this.view.parts;
+    const { clock, random } = this.metadata.parts;
     while (!this.#closing.signal.aborted) {
       await sleep(clock, settingsIntervalMs * (0.5 + random.next() / 2), this.#closing.signal);
       if (this.#closing.signal.aborted) return;
-      await this.view.refresh();
-      const names = this.view.own.all().map(({ topic }) => topic.name);
+      await this.metadata.refresh();
+      const names = this.metadata.own.all().map(({ topic }) => topic.name);
       for (let i = 0; i < names.length; i += namesMax) await this.#readSettingsOf(names.slice(i, i + namesMax));
     }
   }
   async #readSettingsOf(names: readonly string[]): Promise<void> {
     try {
-      const node = await this.view.controller();
-      const described = await this.view.parts.wire.topicConfigs({ node, via: 'admin' }, names);
-      for (const one of described) if (one.error === null) this.view.own.learn(one.topic, valuesOf(one));
+      const node = await this.metadata.controller();
+      const described = await this.metadata.parts.client.describeTopicConfigs({ node, channel: 'admin' }, names);
+      for (const one of described) if (one.error === null) this.metadata.own.learn(one.topic, valuesOf(one));
       const refused = described.find(({ error }) => error?.fatal)?.error;
-      if (refused) this.#sayUnreadable(refused);
+      if (refused) this.#describeUnreadable(refused);
       else this.#states.works('topic settings', 'the settings of topics can be read');
     } catch (error) {
-      if (error instanceof WireError && error.fatal) this.#sayUnreadable(error); // else: retried
+      if (error instanceof KafkaError && error.fatal) this.#describeUnreadable(error); // else: retried
     }
   }
-  #sayUnreadable(error: WireError): void {
-    const text = `changes of topic settings are not detected, because the settings cannot be read: ${sayError(error)}`;
+  #describeUnreadable(error: KafkaError): void {
+    const cause = errorMessage(error);
+    const text = `changes of topic settings are not detected, because the settings cannot be read: ${cause}`;
     this.#states.fails('topic settings', text, { ready: true });
   }
 }

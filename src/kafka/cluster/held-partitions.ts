@@ -1,6 +1,6 @@
 /** Tracks partitions in which an open transaction of another producer blocks the readers of this process. */
 import type { Clock } from '../../base/clock';
-import type { Fetched, Spot } from '../protocol/types';
+import type { Fetched, TopicPartition } from '../protocol/types';
 
 interface Hold {
   readonly sinceMs: number;
@@ -15,19 +15,19 @@ export interface HeldPartition extends Hold {
 
 /** Blocked partitions, as readers of this process found them in fetch responses; this needs no request of its own. */
 export class HeldPartitions {
-  readonly #holds = new Map<Spot, Hold>();
+  readonly #holds = new Map<TopicPartition, Hold>();
 
   constructor(private readonly clock: Clock) {}
 
   /** Records a fetch response of `reader`, which has read up to `next`. */
-  see(reader: Spot & { readonly next: number }, { end, high }: Pick<Fetched, 'end' | 'high'>): void {
+  see(reader: TopicPartition & { readonly next: number }, { end, high }: Pick<Fetched, 'end' | 'high'>): void {
     if (high <= end || reader.next < end) return this.over(reader);
     const before = this.#holds.get(reader);
     const sinceMs = before?.from === end ? before.sinceMs : this.clock.mono();
     this.#holds.set(reader, { sinceMs, from: end, count: high - end });
   }
   /** Removes the hold of `reader`, which has stopped or is no longer blocked. */
-  over(reader: Spot): void {
+  over(reader: TopicPartition): void {
     if (this.#holds.size > 0) this.#holds.delete(reader);
   }
 

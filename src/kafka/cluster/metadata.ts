@@ -3,20 +3,20 @@
  * when a broker's response contradicts them.
  */
 import { sleep, type Clock, type Random } from '../../base/clock';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, errorMessage } from '../../base/errors';
 import { deferred, onAbort, type Deferred } from '../../base/lifecycle';
 import type { Notices } from '../../base/notices';
-import { busErrorOf, WireError } from '../protocol/errors';
+import { busErrorOf, KafkaError } from '../protocol/errors';
 import { HeldPartitions } from './held-partitions';
 import { OwnTopics } from './own-topics';
 import type { Throttling } from '../client/throttling';
 import type { TopicSeen } from './topic-findings';
-import type { Wire } from '../client/broker-client';
-import type { Metadata, PartitionMetadata, Spot, TopicMetadata } from '../protocol/types';
+import type { BrokerClient } from '../client/broker-client';
+import type { Metadata, PartitionMetadata, TopicPartition, TopicMetadata } from '../protocol/types';
 import { WriteRefusals } from './write-refusals';
 
-export interface ViewParts {
-  readonly wire: Wire;
+export interface ClusterMetadataParts {
+  readonly client: BrokerClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
@@ -27,7 +27,7 @@ export interface ViewParts {
   /** Delays that brokers imposed on this client. Without it, delays are not reported. */
   readonly throttling?: Throttling;
   /** Time for which a request is retried before it fails. Default 10,000 ms. */
-  readonly askMs?: number;
+  readonly requestMs?: number;
 }
 interface Known {
   /** Leaders by partition; null if the partition has none, or if its known leader is in doubt. */
@@ -41,7 +41,7 @@ interface Known {
   /** Number of times that the topic became absent. */
   absences: number;
   /** Error that brokers last returned for the topic, other than its absence. */
-  fault: WireError | undefined;
+  fault: KafkaError | undefined;
 }
 type Seeing = Pick<TopicMetadata, 'partitions'>;
 /** State of a topic that no broker has reported on yet. */
@@ -53,7 +53,7 @@ const askMsDefault = 10_000;
 const pauseMsMin = 20;
 const pauseMsMax = 500;
 /** Failures that last this long are reported. Shorter ones can end without an operator. */
-const patienceMs = 2_000;
+const reportAfterMs = 2_000;
 
 /** Returns the pause before a retry. It doubles per try up to `maxMs`. Clients get random ones, to retry apart. */
 export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): number {
@@ -65,7 +65,7 @@ export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): numb
  * Metadata of the cluster, shared by all parts of a process that use it. Each part derives its actions from this state.
  * It derives them again after each change, even if another part requested the metadata: see `watch`.
  */
-export class View {
+export class ClusterMetadata {
   readonly #topics = new Map<string, Known>();
   readonly #watchers = new Set<() => void>();
   readonly #coordinators = new Map<string, Promise<number>>();
@@ -81,7 +81,7 @@ export class View {
   #fruitless = 0;
   #failure: unknown;
   #failingMs: number | undefined;
-  #told = false;
+  #reported = false;
   #nodes: readonly number[] = [];
   #controller = -1;
 
@@ -93,10 +93,10 @@ export class View {
   readonly writes: WriteRefusals;
   readonly #askMs: number;
 
-  constructor(readonly parts: ViewParts) {
+  constructor(readonly parts: ClusterMetadataParts) {
     this.held = new HeldPartitions(parts.clock);
     this.writes = new WriteRefusals(parts.clock, parts.user);
-    this.#askMs = parts.askMs ?? askMsDefault;
+    this.#askMs = parts.requestMs ?? askMsDefault;
   }
 
   /** Addresses in the format of Kafka's tools. */
@@ -104,7 +104,7 @@ export class View {
     return this.parts.brokers?.join(',') ?? 'HOST:PORT';
   }
   /** Monotonic time of the last metadata response, even if another part requested it. */
-  get learnedMs(): number {
+  get updatedMs(): number {
     return this.#learnedMs;
   }
   /**
@@ -120,17 +120,17 @@ export class View {
     for (const changed of this.#watchers) changed();
   }
   /** Returns the known leader of the partition; undefined if the caller must refresh. */
-  leader({ topic, partition }: Spot): number | undefined {
+  leader({ topic, partition }: TopicPartition): number | undefined {
     return this.#topics.get(topic)?.leaders[partition] ?? undefined;
   }
   /** Returns the known leader. Throws LEADER_NOT_AVAILABLE if it has none; `ask` then refreshes and retries. */
-  mustLead(spot: Spot): number {
-    const node = this.leader(spot);
+  mustLead({ topic, partition }: TopicPartition): number {
+    const node = this.leader({ topic, partition });
     if (node !== undefined) return node;
-    throw new WireError('LEADER_NOT_AVAILABLE', `${spot.topic}/${spot.partition} has no leader`, { sent: false });
+    throw new KafkaError('LEADER_NOT_AVAILABLE', `${topic}/${partition} has no leader`, { sent: false });
   }
   /** Discards the leader `node`, which does not answer or reported that it does not lead the partition. */
-  doubt({ topic, partition }: Spot, node: number): void {
+  invalidateLeader({ topic, partition }: TopicPartition, node: number): void {
     const leaders = this.#topics.get(topic)?.leaders;
     if (leaders?.[partition] !== node) return;
     leaders[partition] = null;
@@ -143,7 +143,7 @@ export class View {
   /** Returns why the topic can be without a leader, based on the last metadata response. */
   whyLeaderless(topic: string): string {
     const known = this.#topics.get(topic);
-    if (known?.absentMs !== undefined) return this.own.sayAbsent(topic);
+    if (known?.absentMs !== undefined) return this.own.describeAbsent(topic);
     return known?.fault?.message ?? 'it has no leader';
   }
   /** Returns for how long brokers have reported that the topic does not exist; 0 if they have not. */
@@ -177,12 +177,12 @@ export class View {
   async #lookUntilOne(): Promise<void> {
     if (this.#controller < 0) await this.refresh();
     if (this.#controller >= 0) return;
-    throw this.#failure ?? new WireError('BROKER_NOT_AVAILABLE', 'no broker is reachable', { sent: false });
+    throw this.#failure ?? new KafkaError('BROKER_NOT_AVAILABLE', 'no broker is reachable', { sent: false });
   }
 
   /** Returns the partition count. Rejects with Config if the topic does not exist, Unreachable if no broker answers. */
   async partitions(topic: string): Promise<number> {
-    const found = await this.find(topic, absentMsMax);
+    const found = await this.findTopic(topic, absentMsMax);
     if (found !== undefined) return found;
     const fault = `topic '${topic}' does not exist`;
     const remedy = 'Start an instance that serves the module or publishes its events, which creates the topic.';
@@ -190,7 +190,7 @@ export class View {
   }
 
   /** Returns the partition count; undefined if the topic is still absent `absentMs` after the call. */
-  async find(topic: string, absentMs = 0): Promise<number | undefined> {
+  async findTopic(topic: string, absentMs = 0): Promise<number | undefined> {
     const { clock } = this.parts;
     const begunMs = clock.mono();
     for (let tries = 0; ; tries++) {
@@ -201,7 +201,7 @@ export class View {
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
       if (failure !== undefined) {
-        const over = !(failure instanceof WireError && failure.retriable) || waitedMs > this.#askMs;
+        const over = !(failure instanceof KafkaError && failure.retriable) || waitedMs > this.#askMs;
         if (over || this.#closing.signal.aborted) throw this.#toUser(failure, `topic ${topic}`, waitedMs);
       } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
         if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // it was never used
@@ -233,10 +233,10 @@ export class View {
   }
 
   async #lookOnce(): Promise<void> {
-    const { wire, clock } = this.parts;
+    const { client, clock } = this.parts;
     try {
-      if (this.#closing.signal.aborted) throw new WireError('CLOSED', 'the log was closed', { sent: false });
-      const found = await wire.metadata([...this.#topics.keys()]);
+      if (this.#closing.signal.aborted) throw new KafkaError('CLOSED', 'the log was closed', { sent: false });
+      const found = await client.metadata([...this.#topics.keys()]);
       this.#failure = undefined;
       this.#learnedMs = clock.mono();
       this.#fruitless = this.#learn(found) ? 0 : this.#fruitless + 1;
@@ -245,7 +245,7 @@ export class View {
       this.#fruitless++;
     }
     this.#lookedMs = clock.mono();
-    this.#tell();
+    this.#report();
     this.#changed();
   }
 
@@ -273,27 +273,27 @@ export class View {
     return changed;
   }
 
-  #tell(): void {
+  #report(): void {
     const { clock, notices } = this.parts;
     // After close, an interrupted request is no evidence that the brokers fail.
     if (this.#closing.signal.aborted) return;
     const failing = this.#failure !== undefined;
     if (!failing) this.#failingMs = undefined;
     else this.#failingMs ??= clock.mono();
-    const bad = this.#failingMs !== undefined && clock.mono() - this.#failingMs >= patienceMs;
-    if (bad === this.#told || (failing && !bad)) return;
-    this.#told = bad;
+    const bad = this.#failingMs !== undefined && clock.mono() - this.#failingMs >= reportAfterMs;
+    if (bad === this.#reported || (failing && !bad)) return;
+    this.#reported = bad;
     const reason = bad
-      ? `no broker returns the metadata of the cluster: ${sayError(this.#failure)}`
+      ? `no broker returns the metadata of the cluster: ${errorMessage(this.#failure)}`
       : 'the brokers respond again';
-    notices.tell({ type: 'state', part: 'kafka', ok: !bad, reason });
+    notices.emit({ type: 'state', part: 'kafka', ok: !bad, reason });
   }
 
   /** Returns the node that coordinates the group. Rejects with a WireError. */
   coordinator(group: string): Promise<number> {
     const known = this.#coordinators.get(group);
     if (known) return known;
-    const asked = this.parts.wire.findCoordinator(group);
+    const asked = this.parts.client.findCoordinator(group);
     this.#coordinators.set(group, asked);
     asked.then(
       (node) => {
@@ -321,7 +321,7 @@ export class View {
    * Runs a request until it succeeds. Retries errors that time or another broker can resolve, for at most `forMs`.
    * Rejects with a BusError about `what`. Its outcome is unknown if that of any try is.
    */
-  async ask<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
+  async withRetries<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
     const { clock, random } = this.parts;
     const begunMs = clock.mono();
     let uncertain = false;
@@ -329,7 +329,7 @@ export class View {
       try {
         return await run();
       } catch (error) {
-        if (!(error instanceof WireError)) throw error;
+        if (!(error instanceof KafkaError)) throw error;
         uncertain ||= error.uncertain;
         const waitedMs = clock.mono() - begunMs;
         const over = waitedMs >= forMs || this.#closing.signal.aborted;
@@ -369,19 +369,22 @@ function learnLeaders({ leaders, epochs }: Pick<Known, 'leaders' | 'epochs'>, { 
 }
 
 /** Groups partitions by their leader. Throws LEADER_NOT_AVAILABLE if one has no known leader. */
-export function byLeader<S extends Spot>(view: View, spots: readonly S[]): Map<number, S[]> {
+export function byLeader<S extends TopicPartition>(
+  metadata: ClusterMetadata,
+  topicPartitions: readonly S[],
+): Map<number, S[]> {
   const led = new Map<number, S[]>();
-  for (const spot of spots) {
-    const node = view.mustLead(spot);
+  for (const topicPartition of topicPartitions) {
+    const node = metadata.mustLead(topicPartition);
     const mine = led.get(node);
-    if (mine) mine.push(spot);
-    else led.set(node, [spot]);
+    if (mine) mine.push(topicPartition);
+    else led.set(node, [topicPartition]);
   }
   return led;
 }
 
 /** Returns the results, or throws the first error in them. */
-export function allGood<A extends { readonly error: WireError | null }>(answers: readonly A[]): readonly A[] {
+export function allGood<A extends { readonly error: KafkaError | null }>(answers: readonly A[]): readonly A[] {
   const failed = answers.find(({ error }) => error !== null);
   if (failed?.error) throw failed.error;
   return answers;
@@ -390,7 +393,7 @@ export function allGood<A extends { readonly error: WireError | null }>(answers:
 /** Settles like `work`, or rejects with the signal's reason when it aborts. */
 export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as WireError); // each caller aborts with one
+    const stop = (): void => reject(signal.reason as KafkaError); // each caller aborts with one
     if (signal.aborted) stop();
     work.then(resolve, reject).finally(onAbort(signal, stop));
   });

@@ -82,7 +82,7 @@ export class OwnTopics {
   }
 
   /** Returns a text about a topic that brokers do not know, with the command that creates it. */
-  sayAbsent(name: string): string {
+  describeAbsent(name: string): string {
     const own = this.#own.get(name);
     const missing = `topic ${name} does not exist`;
     if (!own) return missing;

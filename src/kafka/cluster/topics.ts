@@ -2,10 +2,10 @@
 
 import { BusError } from '../../base/errors';
 import type { Bounds, Topic } from '../../ports/log';
-import { WireError } from '../protocol/errors';
+import { KafkaError } from '../protocol/errors';
 import { configsOf, createCommand, type Configs } from './own-topics';
-import { allGood, byLeader, type View } from './metadata';
-import type { NewTopic, Spot, TopicConfigs } from '../protocol/types';
+import { allGood, byLeader, type ClusterMetadata } from './metadata';
+import type { NewTopic, TopicPartition, TopicConfigs } from '../protocol/types';
 
 export interface TopicShape {
   readonly partitions: number;
@@ -27,20 +27,20 @@ export class Topics {
   readonly #shapes = new Map<string, Promise<TopicShape>>();
 
   constructor(
-    private readonly view: View,
+    private readonly metadata: ClusterMetadata,
     private readonly options: TopicsOptions,
   ) {}
 
   /** Implements `Log.ensure`. */
   async ensure(topic: Topic): Promise<Topic> {
     if (!(topic.partitions >= 1)) throw fault(`topic ${topic.name} needs at least one partition`, 'Raise partitions.');
-    const found = await this.view.find(topic.name);
+    const found = await this.metadata.findTopic(topic.name);
     const partitions = found ?? (await this.#make(topic));
-    const brokers = (await this.view.ask(`topic ${topic.name}`, () => this.view.nodes())).length;
+    const brokers = (await this.metadata.withRetries(`topic ${topic.name}`, () => this.metadata.nodes())).length;
     const wantedReplicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, brokers));
     const there = await this.#describe(topic.name, partitions);
-    if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions), partitionsRemedy);
-    this.view.own.add({ topic, replicas: wantedReplicas, configs: there.configs });
+    if (partitions !== topic.partitions) throw fault(describePartitions(topic, partitions), partitionsRemedy);
+    this.metadata.own.add({ topic, replicas: wantedReplicas, configs: there.configs });
     this.#shapes.set(topic.name, Promise.resolve(there.topic));
     return there.topic;
   }
@@ -49,7 +49,7 @@ export class Topics {
   shape(topic: string): Promise<TopicShape> {
     const known = this.#shapes.get(topic);
     if (known) return known;
-    const asked = this.view.partitions(topic).then(async (partitions) => {
+    const asked = this.metadata.partitions(topic).then(async (partitions) => {
       return (await this.#describe(topic, partitions)).topic;
     });
     this.#shapes.set(topic, asked);
@@ -59,15 +59,15 @@ export class Topics {
 
   /** Returns the shape like {@link shape}, but requests the partition count again, since it can have risen. */
   async shapeAgain(topic: string): Promise<TopicShape> {
-    await this.view.refresh();
-    const shape = { ...(await this.shape(topic)), partitions: await this.view.partitions(topic) };
+    await this.metadata.refresh();
+    const shape = { ...(await this.shape(topic)), partitions: await this.metadata.partitions(topic) };
     this.#shapes.set(topic, Promise.resolve(shape));
     return shape;
   }
 
   /** Creates the topic, unless another process does. Returns the partition count when each partition has a leader. */
   async #make(topic: Topic): Promise<number> {
-    const nodes = await this.view.ask(`topic ${topic.name}`, () => this.view.nodes());
+    const nodes = await this.metadata.withRetries(`topic ${topic.name}`, () => this.metadata.nodes());
     const replicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, nodes.length));
     const wanted = { name: topic.name, partitions: topic.partitions, replicas, configs: configsOf(topic, replicas) };
     if (this.options.topics === 'verify') {
@@ -76,41 +76,45 @@ export class Topics {
         `Run ${createCommand(wanted)}, or set topics to 'create'.`,
       );
     }
-    await this.view.ask(`creating topic ${topic.name}`, () => this.#create(wanted));
-    return this.view.ask(`topic ${topic.name}`, async () => {
-      const found = await this.view.find(topic.name);
+    await this.metadata.withRetries(`creating topic ${topic.name}`, () => this.#create(wanted));
+    return this.metadata.withRetries(`topic ${topic.name}`, async () => {
+      const found = await this.metadata.findTopic(topic.name);
       const leaderless = Array.from({ length: found ?? 0 }, (_, partition) => ({ topic: topic.name, partition }));
-      if (found !== undefined && leaderless.every((spot) => this.view.leader(spot) !== undefined)) return found;
-      throw new WireError('LEADER_NOT_AVAILABLE', `${topic.name} was created, but some partitions have no leader yet`);
+      if (
+        found !== undefined &&
+        leaderless.every((topicPartition) => this.metadata.leader(topicPartition) !== undefined)
+      )
+        return found;
+      throw new KafkaError('LEADER_NOT_AVAILABLE', `${topic.name} was created, but some partitions have no leader yet`);
     });
   }
 
   async #create(topic: NewTopic): Promise<void> {
-    const { wire } = this.view.parts;
-    const node = await this.view.controller();
-    const [answer] = await wire.createTopics({ node, via: 'admin' }, [topic]);
+    const { client } = this.metadata.parts;
+    const node = await this.metadata.controller();
+    const [answer] = await client.createTopics({ node, channel: 'admin' }, [topic]);
     if (answer?.error && answer.error.code !== 'TOPIC_ALREADY_EXISTS') throw answer.error;
   }
 
   async #describe(name: string, partitions: number): Promise<{ readonly topic: Topic; readonly configs: Configs }> {
-    const [said] = await this.view.ask(`topic ${name}`, () => this.#configs([name]));
+    const [said] = await this.metadata.withRetries(`topic ${name}`, () => this.#configs([name]));
     return { topic: topicOf(name, partitions, said), configs: valuesOf(said) };
   }
 
   async #configs(names: readonly string[]): Promise<readonly TopicConfigs[]> {
-    const { wire } = this.view.parts;
-    const node = await this.view.controller();
-    return allGood(await wire.topicConfigs({ node, via: 'admin' }, names));
+    const { client } = this.metadata.parts;
+    const node = await this.metadata.controller();
+    return allGood(await client.describeTopicConfigs({ node, channel: 'admin' }, names));
   }
 
   /** Returns all topics with names that begin with `prefix`, except Kafka's internal ones. */
   async all(prefix: string): Promise<readonly Topic[]> {
-    const found = await this.view.ask('the topics', () => this.view.parts.wire.metadata(null));
+    const found = await this.metadata.withRetries('the topics', () => this.metadata.parts.client.metadata(null));
     const ours = found.topics.filter(({ name, internal, error }) => !internal && !error && name.startsWith(prefix));
     const topics: Topic[] = [];
     for (let i = 0; i < ours.length; i += describedMax) {
       const some = ours.slice(i, i + describedMax);
-      const said = await this.view.ask('the topics', () => this.#configs(some.map(({ name }) => name)));
+      const said = await this.metadata.withRetries('the topics', () => this.#configs(some.map(({ name }) => name)));
       const byName = new Map(said.map((one) => [one.topic, one]));
       topics.push(...some.map(({ name, partitions }) => topicOf(name, partitions.length, byName.get(name))));
     }
@@ -118,12 +122,15 @@ export class Topics {
   }
 
   async bounds(topic: string): Promise<readonly Bounds[]> {
-    const count = await this.view.partitions(topic);
-    const spots = Array.from({ length: count }, (_, partition) => ({ topic, partition }));
-    const [starts, highs] = await Promise.all([this.offsets(spots, 'start'), this.offsets(spots, 'high')]);
+    const count = await this.metadata.partitions(topic);
+    const topicPartitions = Array.from({ length: count }, (_, partition) => ({ topic, partition }));
+    const [starts, highs] = await Promise.all([
+      this.offsets(topicPartitions, 'start'),
+      this.offsets(topicPartitions, 'high'),
+    ]);
     // Read the ends last. Otherwise records appended in between would look as if a transaction held them.
-    const ends = await this.offsets(spots, 'end');
-    return spots.map(({ partition }) => {
+    const ends = await this.offsets(topicPartitions, 'end');
+    return topicPartitions.map(({ partition }) => {
       const end = ends.get(partition) ?? 0;
       const high = highs.get(partition) ?? 0;
       const start = Math.min(starts.get(partition) ?? 0, end);
@@ -132,15 +139,18 @@ export class Topics {
   }
 
   /** Returns the offsets that the leaders report, by partition. */
-  async offsets(spots: readonly Spot[], time: 'start' | 'end' | 'high'): Promise<ReadonlyMap<number, number>> {
-    const { wire } = this.view.parts;
-    return this.view.ask(`the bounds of ${spots[0]?.topic}`, async () => {
-      const led = [...byLeader(this.view, spots)];
+  async offsets(
+    topicPartitions: readonly TopicPartition[],
+    time: 'start' | 'end' | 'high',
+  ): Promise<ReadonlyMap<number, number>> {
+    const { client } = this.metadata.parts;
+    return this.metadata.withRetries(`the bounds of ${topicPartitions[0]?.topic}`, async () => {
+      const led = [...byLeader(this.metadata, topicPartitions)];
       const answers = await Promise.all(
         led.map(([node, mine]) =>
-          wire.listOffsets(
-            { node, via: 'admin' },
-            mine.map((spot) => ({ ...spot, time })),
+          client.listOffsets(
+            { node, channel: 'admin' },
+            mine.map((topicPartition) => ({ ...topicPartition, time })),
           ),
         ),
       );
@@ -150,14 +160,16 @@ export class Topics {
 
   /** Implements `Log.trim`. */
   async trim(topic: string, partition: number, before: number): Promise<void> {
-    const spot = { topic, partition };
+    const topicPartition = { topic, partition };
     const shape = await this.shape(topic);
     if (partition >= shape.partitions)
       throw fault(`topic '${topic}' has no partition ${partition}`, `Use a partition below ${shape.partitions}.`);
-    const end = (await this.offsets([spot], 'end')).get(partition) ?? 0;
-    await this.view.ask(`trimming ${topic}/${partition}`, async () => {
-      const at = { node: this.view.mustLead(spot), via: 'admin' } as const;
-      const [answer] = await this.view.parts.wire.deleteRecords(at, [{ ...spot, before: Math.min(before, end) }]);
+    const end = (await this.offsets([topicPartition], 'end')).get(partition) ?? 0;
+    await this.metadata.withRetries(`trimming ${topic}/${partition}`, async () => {
+      const at = { node: this.metadata.mustLead(topicPartition), channel: 'admin' } as const;
+      const [answer] = await this.metadata.parts.client.deleteRecords(at, [
+        { ...topicPartition, before: Math.min(before, end) },
+      ]);
       // The log already starts after that offset, so nothing is left to delete.
       if (answer?.error && answer.error.code !== 'OFFSET_OUT_OF_RANGE') throw answer.error;
     });
@@ -174,7 +186,7 @@ export function valuesOf(said: TopicConfigs | undefined): Configs {
   return Object.fromEntries(Object.entries(said?.configs ?? {}).map(([name, { value }]) => [name, value]));
 }
 
-function sayPartitions(topic: Topic, found: number): string {
+function describePartitions(topic: Topic, found: number): string {
   return (
     `topic '${topic.name}' has ${found} partitions, but the code requires ${topic.partitions}: ` +
     'keep the number, or use another queue name and drain the old queue'

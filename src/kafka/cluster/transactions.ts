@@ -1,29 +1,34 @@
 /** Finds the open transactions that block readers, and the commands with which an operator aborts them. */
 import type { OpenTransaction } from '../../ports/log';
-import { allGood, byLeader, type View } from './metadata';
-import type { Spot, Transaction } from '../protocol/types';
+import { allGood, byLeader, type ClusterMetadata } from './metadata';
+import type { TopicPartition, Transaction } from '../protocol/types';
 
 /** Implements `Log.openTransactions`. */
 export async function openTransactions(
-  view: View,
+  metadata: ClusterMetadata,
   topic: string,
   partitions: readonly number[],
 ): Promise<readonly OpenTransaction[]> {
-  await view.partitions(topic); // requests the leaders if they are not known
-  const spots = partitions.map((partition) => ({ topic, partition }));
-  return view.ask(`transactions in ${topic}`, () => openTransactionsIn(view, spots));
+  await metadata.partitions(topic); // requests the leaders if they are not known
+  const topicPartitions = partitions.map((partition) => ({ topic, partition }));
+  return metadata.withRetries(`transactions in ${topic}`, () => openTransactionsIn(metadata, topicPartitions));
 }
 
 /** Returns the transactions that are open in these partitions. Rejects with a WireError. */
-export async function openTransactionsIn(view: View, spots: readonly Spot[]): Promise<readonly OpenTransaction[]> {
-  const { wire } = view.parts;
-  const led = [...byLeader(view, spots)];
-  const described = await Promise.all(led.map(([node, mine]) => wire.describeProducers({ node, via: 'admin' }, mine)));
+export async function openTransactionsIn(
+  metadata: ClusterMetadata,
+  topicPartitions: readonly TopicPartition[],
+): Promise<readonly OpenTransaction[]> {
+  const { client } = metadata.parts;
+  const led = [...byLeader(metadata, topicPartitions)];
+  const described = await Promise.all(
+    led.map(([node, mine]) => client.describeProducers({ node, channel: 'admin' }, mine)),
+  );
   const open = allGood(described.flat()).flatMap(({ topic, partition, producers }) =>
     producers.flatMap((one) => (one.openFrom === null ? [] : [{ ...one, topic, partition, offset: one.openFrom }])),
   );
   if (open.length === 0) return [];
-  const known = await transactionsOf(view, [...new Set(open.map(({ producerId }) => producerId))]);
+  const known = await transactionsOf(metadata, [...new Set(open.map(({ producerId }) => producerId))]);
   return open.map(({ topic, partition, offset, producerId, epoch }) => {
     const transaction = known.get(producerId);
     const place = `--topic ${topic} --partition ${partition} --start-offset ${offset}`;
@@ -35,7 +40,7 @@ export async function openTransactionsIn(view: View, spots: readonly Spot[]): Pr
       epoch,
       sinceMs: transaction?.startMs ?? null,
       timeoutMs: transaction?.timeoutMs ?? null,
-      abort: `kafka-transactions.sh --bootstrap-server ${view.bootstrap} abort ${place}`,
+      abort: `kafka-transactions.sh --bootstrap-server ${metadata.bootstrap} abort ${place}`,
     };
   });
 }
@@ -44,15 +49,18 @@ export async function openTransactionsIn(view: View, spots: readonly Spot[]): Pr
  * Returns the transactions that the user can see, by producer id. Requests them from all brokers, as coordinators are
  * unknown.
  */
-async function transactionsOf(view: View, producerIds: readonly number[]): Promise<ReadonlyMap<number, Transaction>> {
-  const { wire } = view.parts;
-  const nodes = await view.nodes();
+async function transactionsOf(
+  metadata: ClusterMetadata,
+  producerIds: readonly number[],
+): Promise<ReadonlyMap<number, Transaction>> {
+  const { client } = metadata.parts;
+  const nodes = await metadata.nodes();
   const found = await Promise.all(
     nodes.map(async (node): Promise<readonly Transaction[]> => {
-      const at = { node, via: 'admin' } as const;
+      const at = { node, channel: 'admin' } as const;
       try {
-        const ids = (await wire.listTransactions(at, producerIds)).map(({ id }) => id);
-        return ids.length === 0 ? [] : await wire.describeTransactions(at, ids);
+        const ids = (await client.listTransactions(at, producerIds)).map(({ id }) => id);
+        return ids.length === 0 ? [] : await client.describeTransactions(at, ids);
       } catch {
         return []; // the broker does not answer, or the user lacks the permission: report without its transactions
       }
@@ -63,7 +71,7 @@ async function transactionsOf(view: View, producerIds: readonly number[]): Promi
 }
 
 /** Returns a sentence about a held partition, with the command that an operator can run. */
-export function sayOpen(
+export function describeOpen(
   { partition, offset, id, producerId, epoch, ...times }: OpenTransaction,
   nowMs: number,
 ): string {

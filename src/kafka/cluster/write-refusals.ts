@@ -1,6 +1,6 @@
 /** Tracks topics to which appends fail until an operator changes permissions or settings. */
 import type { Clock } from '../../base/clock';
-import { busErrorOf, type WireError } from '../protocol/errors';
+import { busErrorOf, type KafkaError } from '../protocol/errors';
 
 /** A refusal expires after this time. If this process sends nothing more, no success can show that it has ended. */
 const rememberedMs = 60_000;
@@ -14,7 +14,7 @@ export class WriteRefusals {
     private readonly user: string | undefined,
   ) {}
 
-  refused(topic: string, error: WireError): void {
+  refused(topic: string, error: KafkaError): void {
     const { message, remedy } = busErrorOf(error, `writing to ${topic}`, 0, this.user);
     this.#refused.set(topic, { atMs: this.clock.mono(), reason: `${message}. ${remedy}` });
   }

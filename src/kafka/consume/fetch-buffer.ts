@@ -2,7 +2,7 @@
 import { Capacity } from '../../base/bounded';
 import { onAbort } from '../../base/lifecycle';
 import type { ReadMax, Stored } from '../../ports/log';
-import type { Spot } from '../protocol/types';
+import type { TopicPartition } from '../protocol/types';
 
 /** Content below which more is fetched. A position holds at most this and one response of a broker. */
 const refillMax = { count: 100, bytes: 16 * 1024 };
@@ -13,7 +13,7 @@ interface Chunk {
 }
 
 /** Fetch position of one reader, and the records that were fetched for it. */
-export class Position implements Spot {
+export class FetchBuffer implements TopicPartition {
   /** Offset of the next fetch. */
   next: number;
   /** Number of jumps of the reader. A response to a fetch from before the last jump is ignored. */
@@ -53,7 +53,7 @@ export class Position implements Spot {
     readonly topic: string,
     readonly partition: number,
     from: number,
-    private readonly changed: (position: Position) => void,
+    private readonly changed: (buffer: FetchBuffer) => void,
     private readonly absencesNow = (): number => 0,
   ) {
     this.absences = absencesNow();
@@ -62,11 +62,11 @@ export class Position implements Spot {
   }
 
   /** True if the buffer has room for more records. */
-  get hungry(): boolean {
+  get hasRoom(): boolean {
     return this.#held.fits(1) && !this.closed && this.failure === undefined;
   }
-  get wanting(): boolean {
-    return this.hungry && !this.resting;
+  get wantsFetch(): boolean {
+    return this.hasRoom && !this.resting;
   }
 
   get hasNews(): boolean {
@@ -111,10 +111,10 @@ export class Position implements Spot {
     const [chunk] = this.#chunks;
     if (!chunk) {
       if (this.failure === undefined) return [];
-      const told = this.failure;
+      const reported = this.failure;
       this.failure = undefined;
       this.changed(this);
-      throw told;
+      throw reported;
     }
     let end = this.#head;
     let bytes = 0;
@@ -127,7 +127,7 @@ export class Position implements Spot {
   }
 
   #handOut({ records, sizes }: Chunk, end: number): readonly Stored[] {
-    const before = this.wanting;
+    const before = this.wantsFetch;
     const whole = this.#head === 0 && end === records.length;
     const out = whole ? records : records.slice(this.#head, end);
     for (let i = this.#head; i < end; i++) this.#held.remove(sizes[i] ?? 0);
@@ -137,7 +137,7 @@ export class Position implements Spot {
       this.#head = 0;
     }
     this.#read = (out.at(-1)?.offset ?? this.#read - 1) + 1;
-    if (!before && this.wanting) this.changed(this);
+    if (!before && this.wantsFetch) this.changed(this);
     return out;
   }
 
@@ -172,7 +172,7 @@ function from(records: readonly Stored[], offset: number): readonly Stored[] {
 /** Resolves when `ready` returns true. It is called after every change of a position and when a signal aborts. */
 export function whenReady(
   ready: () => boolean,
-  positions: readonly Position[],
+  buffers: readonly FetchBuffer[],
   signals: readonly AbortSignal[],
 ): Promise<void> {
   return new Promise((resolve) => {
@@ -182,9 +182,6 @@ export function whenReady(
       for (const ignore of watched) ignore();
       resolve();
     };
-    const watched = [
-      ...positions.map((position) => position.watch(look)),
-      ...signals.map((signal) => onAbort(signal, look)),
-    ];
+    const watched = [...buffers.map((buffer) => buffer.watch(look)), ...signals.map((signal) => onAbort(signal, look))];
   });
 }

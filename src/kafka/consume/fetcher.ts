@@ -1,14 +1,14 @@
 /** Fetches records for all positions, with one long poll per broker, across failures and changes of the leader. */
 import { every, sleep, type Timer } from '../../base/clock';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import type { Closable } from '../../base/lifecycle';
-import { busErrorOf, WireError } from '../protocol/errors';
-import { Answers, failedRestMs } from './fetch-results';
-import { Position } from './fetch-buffer';
-import { Troubles } from './read-health';
-import { pauseMs, type View } from '../cluster/metadata';
-import type { At, Via } from '../client/broker-client';
-import type { FetchAsk, Spot } from '../protocol/types';
+import { busErrorOf, KafkaError } from '../protocol/errors';
+import { FetchResults, failedRestMs } from './fetch-results';
+import { FetchBuffer } from './fetch-buffer';
+import { ReadHealth } from './read-health';
+import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { Route, Channel } from '../client/broker-client';
+import type { FetchRequest, TopicPartition } from '../protocol/types';
 
 /** Maximum time that a broker waits for new records. It is the default of Kafka's own consumers. */
 const maxWaitMs = 500;
@@ -46,23 +46,23 @@ const auditIntervalMs = 1_000;
 /** State of the long poll to one broker. */
 interface Poll {
   /** Positions in the current request, and positions that were fetched separately since it was sent. */
-  asked: Set<Position>;
+  asked: Set<FetchBuffer>;
   catchingUp: boolean;
   /** Number of requests that timed out, minus the number of fast responses. */
   slowness: number;
 }
-type AskedSpot = FetchAsk['partitions'][number] & { readonly members: readonly Position[] };
+type AskedSpot = FetchRequest['partitions'][number] & { readonly members: readonly FetchBuffer[] };
 
 /**
  * Fetches the records of all open positions. `#plan` derives the fetches from the positions and the leaders of their
  * partitions. It runs after every change of either, including a refresh of the shared view by another component.
  */
 export class Fetcher implements Closable {
-  readonly #positions = new Set<Position>();
+  readonly #buffers = new Set<FetchBuffer>();
   readonly #polls = new Map<number, Poll>();
   readonly #closing = new AbortController();
-  readonly #troubles: Troubles;
-  readonly #answers: Answers;
+  readonly #readHealth: ReadHealth;
+  readonly #answers: FetchResults;
   readonly #unwatch: () => void;
   #audit: Timer | undefined;
   #planned = false;
@@ -70,21 +70,21 @@ export class Fetcher implements Closable {
   #turn = 0;
 
   constructor(
-    private readonly view: View,
-    private readonly via: Via,
+    private readonly metadata: ClusterMetadata,
+    private readonly channel: Channel,
   ) {
-    const troubles = new Troubles(view);
-    this.#troubles = troubles;
-    const changed = (position: Position): void => this.#changed(position);
-    this.#answers = new Answers({ view, via, troubles, closing: this.#closing.signal, changed });
-    this.#unwatch = view.watch(() => this.#planSoon());
+    const readHealth = new ReadHealth(metadata);
+    this.#readHealth = readHealth;
+    const changed = (buffer: FetchBuffer): void => this.#changed(buffer);
+    this.#answers = new FetchResults({ metadata, channel, readHealth, closing: this.#closing.signal, changed });
+    this.#unwatch = metadata.watch(() => this.#planSoon());
   }
 
   close(): Promise<void> {
     this.#closing.abort();
     this.#unwatch();
     this.#audit?.cancel();
-    for (const position of this.#positions) position.close();
+    for (const buffer of this.#buffers) buffer.close();
     return Promise.resolve();
   }
   async [Symbol.asyncDispose](): Promise<void> {
@@ -92,21 +92,21 @@ export class Fetcher implements Closable {
   }
 
   /** Opens a position, and starts to fetch it at `from`. */
-  open({ topic, partition }: Spot, from: number): Position {
-    const absences = (): number => this.view.absences(topic);
-    const position = new Position(topic, partition, from, (one) => this.#changed(one), absences);
-    position.polledMs = this.view.parts.clock.mono();
-    this.#positions.add(position);
-    this.#audit ??= every(this.view.parts.clock, auditIntervalMs, () => this.#lookForUnpolled());
-    this.#changed(position);
-    return position;
+  open({ topic, partition }: TopicPartition, from: number): FetchBuffer {
+    const absences = (): number => this.metadata.absences(topic);
+    const buffer = new FetchBuffer(topic, partition, from, (one) => this.#changed(one), absences);
+    buffer.polledMs = this.metadata.parts.clock.mono();
+    this.#buffers.add(buffer);
+    this.#audit ??= every(this.metadata.parts.clock, auditIntervalMs, () => this.#lookForUnpolled());
+    this.#changed(buffer);
+    return buffer;
   }
 
-  #changed(position: Position): void {
-    if (position.closed) {
-      this.#positions.delete(position);
-      this.#troubles.over(position);
-      this.view.held.over(position);
+  #changed(buffer: FetchBuffer): void {
+    if (buffer.closed) {
+      this.#buffers.delete(buffer);
+      this.#readHealth.works(buffer);
+      this.metadata.held.over(buffer);
     }
     this.#planSoon();
   }
@@ -124,9 +124,9 @@ export class Fetcher implements Closable {
   #plan(): void {
     if (this.#closing.signal.aborted) return;
     const nodes = new Set<number>();
-    for (const position of this.#positions) {
-      if (!position.wanting) continue;
-      const node = this.view.leader(position);
+    for (const buffer of this.#buffers) {
+      if (!buffer.wantsFetch) continue;
+      const node = this.metadata.leader(buffer);
       if (node === undefined) void this.#seek();
       else nodes.add(node);
     }
@@ -141,18 +141,18 @@ export class Fetcher implements Closable {
   async #seek(): Promise<void> {
     if (this.#seeking) return;
     this.#seeking = true;
-    await this.view.refresh();
-    for (const one of this.#positions) {
-      if (one.wanting && this.view.leader(one) === undefined)
-        this.#troubles.bad(one, this.view.whyLeaderless(one.topic));
+    await this.metadata.refresh();
+    for (const one of this.#buffers) {
+      if (one.wantsFetch && this.metadata.leader(one) === undefined)
+        this.#readHealth.fails(one, this.metadata.whyLeaderless(one.topic));
     }
-    await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
+    await sleep(this.metadata.parts.clock, pauseMs(this.metadata.parts.random, 0), this.#closing.signal);
     this.#seeking = false;
     this.#plan();
   }
 
-  #wantingAt(node: number): Position[] {
-    const all = [...this.#positions].filter((one) => one.wanting && this.view.leader(one) === node);
+  #wantingAt(node: number): FetchBuffer[] {
+    const all = [...this.#buffers].filter((one) => one.wantsFetch && this.metadata.leader(one) === node);
     this.#turn++;
     const first = this.#turn % Math.max(1, all.length); // rotates, so that a busy partition does not starve the rest
     return [...all.slice(first), ...all.slice(0, first)];
@@ -160,24 +160,24 @@ export class Fetcher implements Closable {
 
   /** Polls a broker while any position wants records from it. */
   async #poll(node: number): Promise<void> {
-    const { clock } = this.view.parts;
+    const { clock } = this.metadata.parts;
     const poll: Poll = { asked: new Set(), catchingUp: false, slowness: 0 };
     this.#polls.set(node, poll);
     let failures = 0;
     while (!this.#closing.signal.aborted) {
-      const positions = this.#wantingAt(node);
-      if (positions.length === 0) break;
-      poll.asked = new Set(positions);
+      const buffers = this.#wantingAt(node);
+      if (buffers.length === 0) break;
+      poll.asked = new Set(buffers);
       const sentMs = clock.mono();
       try {
-        await this.#fetch({ node, via: this.via }, positions, maxWaitMs, poll.slowness);
+        await this.#fetch({ node, channel: this.channel }, buffers, maxWaitMs, poll.slowness);
         failures = 0;
-        if (clock.mono() - this.view.learnedMs >= leadersMs) void this.view.refresh();
+        if (clock.mono() - this.metadata.updatedMs >= leadersMs) void this.metadata.refresh();
         if (clock.mono() - sentMs < quickMs) poll.slowness = Math.max(0, poll.slowness - 1);
       } catch (error) {
-        const late = error instanceof WireError && error.code === 'DEADLINE' && error.uncertain; // it was connected
+        const late = error instanceof KafkaError && error.code === 'DEADLINE' && error.uncertain; // it was connected
         if (late) poll.slowness = Math.min(slownessMax, poll.slowness + 1);
-        await this.#unanswered(node, positions, error, failures++);
+        await this.#unanswered(node, buffers, error, failures++);
       }
     }
     this.#polls.delete(node);
@@ -192,14 +192,14 @@ export class Fetcher implements Closable {
     poll.catchingUp = true;
     const before = late.map(({ next }) => next);
     try {
-      await this.#fetch({ node, via: 'admin' }, late, 0, poll.slowness);
+      await this.#fetch({ node, channel: 'admin' }, late, 0, poll.slowness);
     } catch {
       // The poll reports the same error.
     }
     const idle = late.filter(({ next }, i) => next === before[i]);
     for (const one of idle) asked.add(one);
     // The poll can take longer, so fetch them again unless its next round has started by then.
-    this.view.parts.clock.after(maxWaitMs, () => {
+    this.metadata.parts.clock.after(maxWaitMs, () => {
       for (const one of idle) asked.delete(one);
       if (poll.asked === asked) this.#planSoon();
     });
@@ -207,16 +207,16 @@ export class Fetcher implements Closable {
     this.#plan();
   }
 
-  async #fetch(at: At, positions: readonly Position[], waitMs: number, slowness: number): Promise<void> {
+  async #fetch(at: Route, buffers: readonly FetchBuffer[], waitMs: number, slowness: number): Promise<void> {
     const bytesMax = Math.max(slowBytesMin, answerBytesMax / 4 ** slowness);
-    const share = Math.max(partitionBytesMin, Math.floor(inHandBytes / this.#positions.size));
-    const { asks, apart } = askFor(positions, Math.min(share, partitionBytesMax, bytesMax));
-    const jumps = new Map(positions.map((position) => [position, position.jumps]));
+    const share = Math.max(partitionBytesMin, Math.floor(inHandBytes / this.#buffers.size));
+    const { asks, apart } = askFor(buffers, Math.min(share, partitionBytesMax, bytesMax));
+    const jumps = new Map(buffers.map((buffer) => [buffer, buffer.jumps]));
     const spareMs = Math.min(spareMsMax, spareMsMin * 2 ** slowness);
     const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax, spareMs };
-    for (const position of positions) position.polls++;
+    for (const buffer of buffers) buffer.polls++;
     try {
-      const fetching = this.view.parts.wire.fetch(at, ask, this.#closing.signal);
+      const fetching = this.metadata.parts.client.fetch(at, ask, this.#closing.signal);
       const answers = await (slowness === 0 ? fetching : this.#watched(fetching));
       answers.forEach((answer, i) => {
         const asked = asks[i];
@@ -224,9 +224,9 @@ export class Fetcher implements Closable {
         if (asked) this.#answers.take(at.node, asked, answer, members);
       });
     } finally {
-      for (const position of positions) {
-        position.polls--;
-        position.polledMs = this.view.parts.clock.mono();
+      for (const buffer of buffers) {
+        buffer.polls--;
+        buffer.polledMs = this.metadata.parts.clock.mono();
       }
     }
   }
@@ -235,7 +235,7 @@ export class Fetcher implements Closable {
    * Refreshes the metadata while a slow broker responds. A new leader is then polled without waiting for the response.
    */
   async #watched<T>(fetching: Promise<T>): Promise<T> {
-    const watch = every(this.view.parts.clock, spareMsMin, () => void this.view.refresh());
+    const watch = every(this.metadata.parts.clock, spareMsMin, () => void this.metadata.refresh());
     try {
       return await fetching;
     } finally {
@@ -244,15 +244,15 @@ export class Fetcher implements Closable {
   }
 
   /** Handles the failure of a whole request. Partitions that have a new leader are fetched from that broker. */
-  async #unanswered(node: number, positions: readonly Position[], error: unknown, failures: number): Promise<void> {
-    const { clock, random } = this.view.parts;
-    const hopeless = error instanceof WireError && !error.retriable;
-    for (const position of positions) {
-      if (this.view.leader(position) !== node) continue;
-      if (hopeless) position.fail(busErrorOf(error, `reading ${position.topic}`, 0));
-      else this.#troubles.bad(position, sayError(error));
+  async #unanswered(node: number, buffers: readonly FetchBuffer[], error: unknown, failures: number): Promise<void> {
+    const { clock, random } = this.metadata.parts;
+    const hopeless = error instanceof KafkaError && !error.retriable;
+    for (const buffer of buffers) {
+      if (this.metadata.leader(buffer) !== node) continue;
+      if (hopeless) buffer.fail(busErrorOf(error, `reading ${buffer.topic}`, 0));
+      else this.#readHealth.fails(buffer, errorMessage(error));
     }
-    void this.view.refresh();
+    void this.metadata.refresh();
     await sleep(clock, hopeless ? failedRestMs : pauseMs(random, failures), this.#closing.signal);
   }
 
@@ -261,18 +261,18 @@ export class Fetcher implements Closable {
    * this bounds the effect of a defect.
    */
   #lookForUnpolled(): void {
-    const nowMs = this.view.parts.clock.mono();
-    for (const position of this.#positions) {
-      if (position.polls > 0 || !position.hungry) position.polledMs = nowMs;
-      if (nowMs - position.polledMs < unpolledMsMax) continue;
-      this.#troubles.bad(position, this.#whyUnpolled(position), position.polledMs);
+    const nowMs = this.metadata.parts.clock.mono();
+    for (const buffer of this.#buffers) {
+      if (buffer.polls > 0 || !buffer.hasRoom) buffer.polledMs = nowMs;
+      if (nowMs - buffer.polledMs < unpolledMsMax) continue;
+      this.#readHealth.fails(buffer, this.#whyUnpolled(buffer), buffer.polledMs);
       this.#planSoon();
     }
   }
-  #whyUnpolled(position: Position): string {
-    const node = this.view.leader(position);
-    if (node === undefined) return this.view.whyLeaderless(position.topic);
-    const why = position.resting ? 'the pause after its last failure has not ended' : 'no fetch was sent to it';
+  #whyUnpolled(buffer: FetchBuffer): string {
+    const node = this.metadata.leader(buffer);
+    if (node === undefined) return this.metadata.whyLeaderless(buffer.topic);
+    const why = buffer.resting ? 'the pause after its last failure has not ended' : 'no fetch was sent to it';
     return `broker ${node} is its leader, but ${why}`;
   }
 }
@@ -282,15 +282,15 @@ export class Fetcher implements Closable {
  * partition is at a different offset.
  */
 function askFor(
-  positions: readonly Position[],
+  buffers: readonly FetchBuffer[],
   bytesMax: number,
 ): { readonly asks: readonly AskedSpot[]; readonly apart: boolean } {
-  const bySpot = new Map<string, Position[]>();
-  for (const position of positions) {
-    const key = `${position.topic}/${position.partition}`;
+  const bySpot = new Map<string, FetchBuffer[]>();
+  for (const buffer of buffers) {
+    const key = `${buffer.topic}/${buffer.partition}`;
     const same = bySpot.get(key);
-    if (same) same.push(position);
-    else bySpot.set(key, [position]);
+    if (same) same.push(buffer);
+    else bySpot.set(key, [buffer]);
   }
   let apart = false;
   const asks = [...bySpot.values()].flatMap((members): AskedSpot[] => {

@@ -1,12 +1,12 @@
 /** Manages groups from outside: sets their start, and lists their members and committed offsets. */
 import { BusError } from '../../base/errors';
-import type { GroupPlace } from '../../ports/log';
-import { WireError } from '../protocol/errors';
-import { assignedTo, decodeDeclared, topicsOf } from './subscription';
+import type { CommittedProgress } from '../../ports/log';
+import { KafkaError } from '../protocol/errors';
+import { assignedTo, decodeSubscription, topicsOf } from './subscription';
 import { decodeState } from './owned-partition';
 import type { Topics } from '../cluster/topics';
-import { allGood, type View } from '../cluster/metadata';
-import type { FetchedOffset, Group, Spot } from '../protocol/types';
+import { allGood, type ClusterMetadata } from '../cluster/metadata';
+import type { CommittedOffset, Group, TopicPartition } from '../protocol/types';
 
 /** Maximum number of tries to set the start of a group that has members. */
 const triesMax = 5;
@@ -15,16 +15,16 @@ const describedMax = 100;
 
 export class Groups {
   constructor(
-    private readonly view: View,
+    private readonly metadata: ClusterMetadata,
     private readonly topics: Topics,
   ) {}
 
   /** Implements `Log.startGroup`. */
   async start(group: string, topic: string, at: 'start' | 'end'): Promise<void> {
     const { partitions } = await this.topics.shape(topic);
-    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    const topicPartitions = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
     for (let tries = 0; tries < triesMax; tries++) {
-      if (await this.view.ask(`group ${group}`, () => this.#startOnce(group, spots, at))) return;
+      if (await this.metadata.withRetries(`group ${group}`, () => this.#startOnce(group, topicPartitions, at))) return;
     }
     const message = `the start of group ${group} cannot be set: it has members, and lacks offsets for ${topic}`;
     throw new BusError('Conflict', message, { key: group });
@@ -35,55 +35,61 @@ export class Groups {
    * offsets first on each try. A commit with an unknown outcome can have been stored, and the group can have advanced
    * since.
    */
-  async #startOnce(group: string, spots: readonly Spot[], at: 'start' | 'end'): Promise<boolean> {
-    const known = await this.#offsets(group, spots);
-    const open = spots.filter((_, i) => known[i]?.offset === null);
+  async #startOnce(group: string, topicPartitions: readonly TopicPartition[], at: 'start' | 'end'): Promise<boolean> {
+    const known = await this.#offsets(group, topicPartitions);
+    const open = topicPartitions.filter((_, i) => known[i]?.offset === null);
     if (open.length === 0) return true;
     const offsets = await this.topics.offsets(open, at);
-    const places = open.map((spot) => ({ ...spot, offset: offsets.get(spot.partition) ?? 0, metadata: '' }));
+    const places = open.map((topicPartition) => ({
+      ...topicPartition,
+      offset: offsets.get(topicPartition.partition) ?? 0,
+      metadata: '',
+    }));
     try {
       const as = { group, generation: -1, memberId: '' };
-      await this.#atCoordinator(group, (node) => this.view.parts.wire.commit(node, as, places));
+      await this.#atCoordinator(group, (node) => this.metadata.parts.client.offsetCommit(node, as, places));
       return true;
     } catch (error) {
-      if (error instanceof WireError && (error.step === 'anew' || error.step === 'rejoin')) return false;
+      if (error instanceof KafkaError && (error.step === 'newMember' || error.step === 'rejoin')) return false;
       throw error;
     }
   }
 
-  async #offsets(group: string, spots: Parameters<View['parts']['wire']['fetchOffsets']>[2]) {
-    return this.view.ask(`group ${group}`, () =>
-      this.#atCoordinator(group, (at) => this.view.parts.wire.fetchOffsets(at, group, spots)),
+  async #offsets(group: string, topicPartitions: Parameters<ClusterMetadata['parts']['client']['offsetFetch']>[2]) {
+    return this.metadata.withRetries(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.metadata.parts.client.offsetFetch(at, group, topicPartitions)),
     );
   }
 
   /** Sends a request to the coordinator. Also rejects with the first error in its results. */
-  async #atCoordinator<A extends { readonly error: WireError | null }>(
+  async #atCoordinator<A extends { readonly error: KafkaError | null }>(
     group: string,
-    run: (at: { node: number; via: 'admin' }) => Promise<readonly A[]>,
+    run: (at: { node: number; channel: 'admin' }) => Promise<readonly A[]>,
   ): Promise<readonly A[]> {
     try {
-      return allGood(await run({ node: await this.view.coordinator(group), via: 'admin' }));
+      return allGood(await run({ node: await this.metadata.coordinator(group), channel: 'admin' }));
     } catch (error) {
-      if (error instanceof WireError && error.retriable) this.view.forgetCoordinator(group);
+      if (error instanceof KafkaError && error.retriable) this.metadata.forgetCoordinator(group);
       throw error;
     }
   }
 
   async #describe(group: string): Promise<Group | undefined> {
-    const [found] = await this.view.ask(`group ${group}`, () =>
-      this.#atCoordinator(group, (at) => this.view.parts.wire.describeGroups(at, [group])),
+    const [found] = await this.metadata.withRetries(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.metadata.parts.client.describeGroups(at, [group])),
     );
     return found;
   }
 
   /** Implements `Log.dropGroup`. Deletes all offsets of the group, because a busbar group has one topic. */
   async drop(group: string): Promise<void> {
-    const { wire } = this.view.parts;
+    const { client } = this.metadata.parts;
     try {
-      await this.view.ask(`group ${group}`, () => this.#atCoordinator(group, (at) => wire.deleteGroups(at, [group])));
+      await this.metadata.withRetries(`group ${group}`, () =>
+        this.#atCoordinator(group, (at) => client.deleteGroups(at, [group])),
+      );
     } catch (error) {
-      const code = error instanceof BusError && error.cause instanceof WireError ? error.cause.code : undefined;
+      const code = error instanceof BusError && error.cause instanceof KafkaError ? error.cause.code : undefined;
       if (code === 'GROUP_ID_NOT_FOUND') return;
       if (code !== 'NON_EMPTY_GROUP') throw error;
       throw new BusError('Conflict', `group ${group} has members`, { key: group }, error);
@@ -95,18 +101,20 @@ export class Groups {
     prefix: string,
     isWanted: (group: string) => boolean = () => true,
   ): Promise<readonly { readonly group: string; readonly topic: string }[]> {
-    const { wire } = this.view.parts;
+    const { client } = this.metadata.parts;
     const found: { group: string; topic: string }[] = [];
-    const nodes = await this.view.ask('the groups', () => this.view.nodes());
+    const nodes = await this.metadata.withRetries('the groups', () => this.metadata.nodes());
     for (const node of nodes) {
-      const listed = await this.view.ask('the groups', () => wire.listGroups({ node, via: 'admin' }));
+      const listed = await this.metadata.withRetries('the groups', () => client.listGroups({ node, channel: 'admin' }));
       const ours = listed.filter(
         ({ group, protocolType }) =>
           group.startsWith(prefix) && isWanted(group) && ['consumer', ''].includes(protocolType),
       );
       for (let i = 0; i < ours.length; i += describedMax) {
         const names = ours.slice(i, i + describedMax).map(({ group }) => group);
-        const described = await this.view.ask('the groups', () => wire.describeGroups({ node, via: 'admin' }, names));
+        const described = await this.metadata.withRetries('the groups', () =>
+          client.describeGroups({ node, channel: 'admin' }, names),
+        );
         for (const one of described) {
           const { group } = one;
           const members = (one.error ? await this.#describe(group) : one)?.members ?? []; // it has just moved
@@ -123,13 +131,13 @@ export class Groups {
   }
 
   /** Returns the partitions that have a commit or an owner. Without a commit, a group is at the start of the log. */
-  async places(group: string, topic: string): Promise<readonly GroupPlace[]> {
+  async places(group: string, topic: string): Promise<readonly CommittedProgress[]> {
     const { partitions } = await this.topics.shape(topic);
-    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
-    const [offsets, owners] = await Promise.all([this.#offsets(group, spots), this.#owners(group, topic)]);
+    const topicPartitions = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    const [offsets, owners] = await Promise.all([this.#offsets(group, topicPartitions), this.#owners(group, topic)]);
     const open = offsets.filter(({ offset, partition }) => offset === null && owners.has(partition));
     const starts = open.length === 0 ? new Map<number, number>() : await this.topics.offsets(open, 'start');
-    const place = ({ partition, offset, metadata }: FetchedOffset): GroupPlace => ({
+    const place = ({ partition, offset, metadata }: CommittedOffset): CommittedProgress => ({
       partition,
       offset: offset ?? starts.get(partition) ?? 0,
       state: decodeState(metadata),
@@ -140,7 +148,10 @@ export class Groups {
 
   async #owners(group: string, topic: string): Promise<ReadonlyMap<number, string>> {
     const found = await this.#describe(group);
-    const members = (found?.members ?? []).map((one) => ({ ...one, declared: decodeDeclared(one.metadata)?.declared }));
+    const members = (found?.members ?? []).map((one) => ({
+      ...one,
+      declared: decodeSubscription(one.metadata)?.declared,
+    }));
     const owners = new Map<number, string>();
     // A member still owns a partition that it is releasing. Only a newer assignment to another member shows that it was
     // released.

@@ -1,11 +1,11 @@
 /** Assigns partitions to the members of a group. A partition moves only after its owner has released it. */
 import { shareOut } from '../../ports/share';
-import { type Assigned, decodeDeclared, type Declared, encodeAssigned } from './subscription';
-import type { Joined } from '../protocol/types';
+import { type Assignment, decodeSubscription, type Subscription, encodeAssignment } from './subscription';
+import type { JoinGroupResponse } from '../protocol/types';
 
 export interface Candidate {
   readonly id: string;
-  readonly declared: Declared;
+  readonly declared: Subscription;
 }
 
 /**
@@ -13,28 +13,28 @@ export interface Candidate {
  * other member gets it until the owner has released it and rejoined. A partition that a member lost returns to that
  * member first, because it can know of finished messages that are not committed.
  */
-export function assign(members: readonly Candidate[], partitions: number): ReadonlyMap<string, Assigned> {
+export function assign(members: readonly Candidate[], partitions: number): ReadonlyMap<string, Assignment> {
   const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : 1)); // the result is the same on every leader
   const claims = claimsOf(sorted, partitions);
   const targets = targetsOf(sorted, claims);
-  const told = new Map(sorted.map(({ id }) => [id, [] as number[]]));
+  const reported = new Map(sorted.map(({ id }) => [id, [] as number[]]));
   const passing = new Set<string>();
   let moving = false;
   targets.forEach((target, partition) => {
     const { holders = [], owner, former } = claims[partition] ?? {};
     if (target === undefined) moving = true;
     else if (owner === target || (holders.length === 0 && (former ?? target) === target))
-      told.get(target)?.push(partition);
+      reported.get(target)?.push(partition);
     else {
       moving = true;
       if (holders.length > 0 || former === undefined) return;
-      told.get(former)?.push(partition);
+      reported.get(former)?.push(partition);
       passing.add(former);
     }
   });
   return new Map(
     sorted.map(({ id, declared: { round } }) => {
-      return [id, { partitions: told.get(id) ?? [], moving, round, again: passing.has(id) }];
+      return [id, { partitions: reported.get(id) ?? [], moving, round, again: passing.has(id) }];
     }),
   );
 }
@@ -83,15 +83,15 @@ function targetsOf(members: readonly Candidate[], claims: readonly Claim[]): rea
 
 /** Returns the assignments that the leader sends with its SyncGroup request. Other members send none. */
 export function assignmentsOf(
-  { leaderId, memberId, members }: Joined,
+  { leaderId, memberId, members }: JoinGroupResponse,
   { topic, partitions }: { readonly topic: string; readonly partitions: number },
 ): readonly { readonly memberId: string; readonly assignment: Uint8Array }[] {
   if (leaderId !== memberId) return [];
   const candidates = members.flatMap(({ id, metadata }) => {
-    const said = decodeDeclared(metadata);
+    const said = decodeSubscription(metadata);
     return said?.topic === topic ? [{ id, declared: said.declared }] : [];
   });
   const assigned = assign(candidates, partitions);
   const none = { partitions: [], moving: false, round: -1, again: false };
-  return members.map(({ id }) => ({ memberId: id, assignment: encodeAssigned(topic, assigned.get(id) ?? none) }));
+  return members.map(({ id }) => ({ memberId: id, assignment: encodeAssignment(topic, assigned.get(id) ?? none) }));
 }

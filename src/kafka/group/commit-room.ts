@@ -1,5 +1,5 @@
 /** Limits the state in a commit to the bytes that brokers accept, which `offset.metadata.max.bytes` can lower. */
-import type { View } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
 
 /**
  * Maximum size of a state with default brokers: in base64 it fills the 4,096 characters that they accept as metadata.
@@ -23,11 +23,11 @@ export class CommitRoom {
   #takenMax = stateBytesDefault;
   /** Size of the largest state that was stored. */
   #taken = 0;
-  #told = false;
+  #reported = false;
   /** Time of the last read of the setting, by coordinator. */
   readonly #learnedMs = new Map<number, number>();
 
-  constructor(private readonly view: View) {}
+  constructor(private readonly metadata: ClusterMetadata) {}
 
   get stateBytesMax(): number {
     return Math.min(this.#setMax, this.#takenMax);
@@ -38,12 +38,12 @@ export class CommitRoom {
    * unreadable.
    */
   async learn(node: number): Promise<void> {
-    const { wire, clock } = this.view.parts;
+    const { client, clock } = this.metadata.parts;
     const lastMs = this.#learnedMs.get(node);
     if (lastMs !== undefined && clock.mono() - lastMs < learnIntervalMs) return;
     this.#learnedMs.set(node, clock.mono());
-    const at = { node, via: 'admin' } as const;
-    const found = await wire.brokerConfigs(at, [setting], learnMs).catch(() => undefined);
+    const at = { node, channel: 'admin' } as const;
+    const found = await client.describeBrokerConfigs(at, [setting], learnMs).catch(() => undefined);
     const characters = Number(found?.[setting] ?? NaN);
     if (!(characters >= 0)) return;
     // Base64 has four characters for three bytes.
@@ -76,16 +76,16 @@ export class CommitRoom {
    * rejected: which setting the rejecting broker has now is unknown.
    */
   #report(cause: string): void {
-    const { notices } = this.view.parts;
+    const { notices } = this.metadata.parts;
     const isSmall = this.stateBytesMax < stateBytesDefault;
-    if (isSmall === this.#told) return;
-    this.#told = isSmall;
+    if (isSmall === this.#reported) return;
+    this.#reported = isSmall;
     const part = 'commit size';
-    if (!isSmall) return notices.tell({ type: 'state', part, ok: true, reason: cause });
+    if (!isSmall) return notices.emit({ type: 'state', part, ok: true, reason: cause });
     const effect =
       'fewer messages settle out of order, and attempts of messages that end their process can be forgotten';
     const remedy = `Set ${setting}=4096 in server.properties of all brokers, then restart this process`;
     const reason = `the brokers do not accept commits of the usual size (${cause}), so ${effect}. ${remedy}.`;
-    notices.tell({ type: 'state', part, ok: false, ready: true, reason });
+    notices.emit({ type: 'state', part, ok: false, ready: true, reason });
   }
 }

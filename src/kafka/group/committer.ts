@@ -1,12 +1,12 @@
 /** Sends the commits of one member: all partitions in one request at a time, and none after an unknown outcome. */
 import { sleep } from '../../base/clock';
 import { BusError } from '../../base/errors';
-import { LostError, type Commit } from '../../ports/log';
-import { busErrorOf, WireError } from '../protocol/errors';
-import { decodeState, encodeState, type OwnedPartition } from './owned-partition';
-import { allGood, pauseMs, type View } from '../cluster/metadata';
-import type { At, Via, Wire } from '../client/broker-client';
-import type { Answer, CommitSpot, MemberAs } from '../protocol/types';
+import { PartitionLostError, type Commit } from '../../ports/log';
+import { busErrorOf, KafkaError } from '../protocol/errors';
+import { decodeState, encodeState, type KafkaOwnedPartition } from './owned-partition';
+import { allGood, pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { Route, Channel, BrokerClient } from '../client/broker-client';
+import type { PartitionResult, OffsetToCommit, MemberIdentity } from '../protocol/types';
 
 /**
  * Timeout of an OffsetCommit request. Brokers answer within `offsets.commit.timeout.ms`, 5 s, even if a replica is
@@ -16,11 +16,11 @@ const commitMs = 7_000;
 /** Maximum pause before failed commits are sent again. */
 const retryMsMax = 500;
 
-export interface CommitsParts {
-  readonly view: View;
+export interface OffsetCommitterParts {
+  readonly metadata: ClusterMetadata;
   readonly group: string;
   readonly topic: string;
-  readonly via: Via;
+  readonly channel: Channel;
   /**
    * Called when commits must wait for the next sync: the group rejects the generation, or a rebalance is in progress.
    */
@@ -32,16 +32,16 @@ export interface CommitsParts {
 }
 /** Commits that wait for one partition. Only the last one is sent, and all of them resolve when it is stored. */
 interface Waiting {
-  readonly owned: OwnedPartition;
+  readonly owned: KafkaOwnedPartition;
   commit: Commit;
   readonly done: (() => void)[];
   readonly failed: ((error: unknown) => void)[];
 }
 
-export class Commits {
-  readonly #waiting = new Map<OwnedPartition, Waiting>();
+export class OffsetCommitter {
+  readonly #waiting = new Map<KafkaOwnedPartition, Waiting>();
   readonly #closing = new AbortController();
-  #as: MemberAs | undefined;
+  #as: MemberIdentity | undefined;
   #sending = false;
   #failures = 0;
   #failure: string | undefined;
@@ -49,16 +49,16 @@ export class Commits {
   #keptMs = 0;
   /** Callbacks of `settled` calls that wait for a partition. */
   readonly #settled = new Set<() => void>();
-  #flying = new Map<OwnedPartition, Waiting>();
+  #flying = new Map<KafkaOwnedPartition, Waiting>();
 
-  constructor(private readonly parts: CommitsParts) {}
+  constructor(private readonly parts: OffsetCommitterParts) {}
 
   /** Holds all commits until the next {@link go}. */
   hold(): void {
     this.#as = undefined;
   }
   /** Resumes commits after a sync, under the new generation. */
-  go(as: MemberAs): void {
+  go(as: MemberIdentity): void {
     this.#as = as;
     this.#failures = 0;
     this.#pump();
@@ -69,7 +69,7 @@ export class Commits {
   }
   /** Time for which no commit was stored although some wait. It is 0 while none waits. */
   get unkeptMs(): number {
-    return this.#idle ? 0 : this.parts.view.parts.clock.mono() - this.#keptMs;
+    return this.#idle ? 0 : this.parts.metadata.parts.clock.mono() - this.#keptMs;
   }
 
   /** Failure of the last try, until a commit is stored. The owners of the partitions report it. */
@@ -77,9 +77,9 @@ export class Commits {
     return this.#failure;
   }
 
-  add(owned: OwnedPartition, commit: Commit): Promise<void> {
+  add(owned: KafkaOwnedPartition, commit: Commit): Promise<void> {
     if (this.#idle) {
-      this.#keptMs = this.parts.view.parts.clock.mono();
+      this.#keptMs = this.parts.metadata.parts.clock.mono();
       this.#failure = undefined;
     }
     return new Promise((done, failed) => {
@@ -94,17 +94,17 @@ export class Commits {
   }
 
   /** Resolves when no commit of the partition waits or is in flight. */
-  async settled(owned: OwnedPartition): Promise<void> {
+  async settled(owned: KafkaOwnedPartition): Promise<void> {
     while (this.#waiting.has(owned) || this.#flying.has(owned)) {
       await new Promise<void>((resolve) => this.#settled.add(resolve));
     }
   }
 
   /** Rejects the waiting commits of a lost partition. A commit in flight ends with its response. */
-  drop(owned: OwnedPartition, reason: string): void {
+  drop(owned: KafkaOwnedPartition, reason: string): void {
     const waiting = this.#waiting.get(owned);
     this.#waiting.delete(owned);
-    if (waiting) this.#reject(waiting, new LostError(this.parts.group, owned.partition, reason));
+    if (waiting) this.#reject(waiting, new PartitionLostError(this.parts.group, owned.partition, reason));
     this.#wake();
   }
 
@@ -123,7 +123,7 @@ export class Commits {
     owned.parts.room.taken(commit.state.length);
     for (const resolve of done) resolve();
   }
-  #refused(waiting: Waiting, error: WireError): void {
+  #refused(waiting: Waiting, error: KafkaError): void {
     const { owned, commit } = waiting;
     if (tooLarge.has(error.code)) owned.parts.room.refused(commit.state.length, error.message);
     this.#reject(waiting, refusal(waiting, error));
@@ -141,27 +141,31 @@ export class Commits {
     });
   }
 
-  async #send(as: MemberAs): Promise<void> {
-    const { view, group, topic, via } = this.parts;
+  async #send(as: MemberIdentity): Promise<void> {
+    const { metadata, group, topic, channel } = this.parts;
     await Promise.resolve(); // includes all commits of this turn
     if (this.#failures > 0) {
-      await sleep(view.parts.clock, pauseMs(view.parts.random, this.#failures - 1, retryMsMax), this.#closing.signal);
+      await sleep(
+        metadata.parts.clock,
+        pauseMs(metadata.parts.random, this.#failures - 1, retryMsMax),
+        this.#closing.signal,
+      );
     }
     if (this.#as !== as) return;
     let node: number | undefined;
     try {
-      node = await view.coordinator(group);
+      node = await metadata.coordinator(group);
       if (this.#as !== as || this.#waiting.size === 0) return;
       const mine = [...this.#waiting.values()];
       this.#flying = new Map(mine.map((one) => [one.owned, one]));
       this.#waiting.clear();
-      const spots = mine.map(({ owned, commit }): CommitSpot => ({
+      const topicPartitions = mine.map(({ owned, commit }): OffsetToCommit => ({
         topic,
         partition: owned.partition,
         offset: commit.offset,
         metadata: encodeState(commit.state),
       }));
-      const answers = await view.parts.wire.commit({ node, via }, as, spots, commitMs);
+      const answers = await metadata.parts.client.offsetCommit({ node, channel }, as, topicPartitions, commitMs);
       this.#answered(as, mine, answers);
     } catch (error) {
       this.#failed(error);
@@ -170,24 +174,24 @@ export class Commits {
     this.#wake();
   }
 
-  #answered(as: MemberAs, mine: readonly Waiting[], answers: readonly Answer[]): void {
-    let trouble: WireError | undefined;
+  #answered(as: MemberIdentity, mine: readonly Waiting[], answers: readonly PartitionResult[]): void {
+    let failure: KafkaError | undefined;
     mine.forEach((waiting, i) => {
       const error = answers[i]?.error;
       if (error === null) this.#kept(waiting);
-      else if (error?.step === 'refused' || error?.fatal) this.#refused(waiting, error);
+      else if (error?.step === 'rejected' || error?.fatal) this.#refused(waiting, error);
       else {
         this.#again(waiting);
-        trouble ??= error ?? new WireError('UNVERIFIED', 'the response does not contain a commit');
+        failure ??= error ?? new KafkaError('UNVERIFIED', 'the response does not contain a commit');
       }
     });
     if (answers.some(({ error }) => error === null)) {
-      this.#keptMs = this.parts.view.parts.clock.mono();
+      this.#keptMs = this.parts.metadata.parts.clock.mono();
       this.#failure = undefined;
     }
-    if (trouble) {
-      this.#failure = trouble.message;
-      this.#mend(as, trouble);
+    if (failure) {
+      this.#failure = failure.message;
+      this.#repair(as, failure);
     } else this.#failures = 0;
   }
 
@@ -195,19 +199,19 @@ export class Commits {
   #failed(error: unknown): void {
     const as = this.#as;
     for (const waiting of this.#flying.values()) this.#again(waiting);
-    const trouble = error instanceof WireError ? error : new WireError('UNVERIFIED', String(error), { cause: error });
-    this.#failure = trouble.message;
-    if (trouble.fatal) {
+    const failure = error instanceof KafkaError ? error : new KafkaError('UNVERIFIED', String(error), { cause: error });
+    this.#failure = failure.message;
+    if (failure.fatal) {
       for (const waiting of Array.from(this.#waiting.values())) {
         this.#waiting.delete(waiting.owned);
-        this.#refused(waiting, trouble);
+        this.#refused(waiting, failure);
       }
-    } else if (as && trouble.uncertain && this.#flying.size > 0) {
+    } else if (as && failure.uncertain && this.#flying.size > 0) {
       // The request can still arrive after the next one. With a new generation, the coordinator then rejects it.
       this.hold();
-      this.parts.view.forgetCoordinator(this.parts.group);
-      this.parts.unknown(`the outcome of a commit is unknown: ${trouble.message}`);
-    } else if (as) this.#mend(as, trouble);
+      this.parts.metadata.forgetCoordinator(this.parts.group);
+      this.parts.unknown(`the outcome of a commit is unknown: ${failure.message}`);
+    } else if (as) this.#repair(as, failure);
   }
 
   /** Queues a commit for another try, unless a newer one waits or the partition is no longer owned. */
@@ -215,26 +219,26 @@ export class Commits {
     const { owned } = waiting;
     const newer = this.#waiting.get(owned);
     if (owned.ended)
-      this.#reject(waiting, new LostError(this.parts.group, owned.partition, 'its commit was not stored'));
+      this.#reject(waiting, new PartitionLostError(this.parts.group, owned.partition, 'its commit was not stored'));
     else if (newer) {
       newer.done.unshift(...waiting.done);
       newer.failed.unshift(...waiting.failed);
     } else this.#waiting.set(owned, waiting);
   }
 
-  #mend(as: MemberAs, error: WireError): void {
+  #repair(as: MemberIdentity, error: KafkaError): void {
     this.#failures++;
-    const { view, group, refused, expelled } = this.parts;
-    if (error.step === 'coordinator' || error.step === 'leader') view.forgetCoordinator(group);
+    const { metadata, group, refused, expelled } = this.parts;
+    if (error.step === 'coordinator' || error.step === 'leader') metadata.forgetCoordinator(group);
     if (this.#as !== as) return; // a round has begun since: its generation sends them
     if (error.step === 'rejoin' || error.code === 'ILLEGAL_GENERATION') {
       this.hold();
       refused(`a commit was rejected: ${error.message}`);
-    } else if (error.step === 'anew') expelled(error.message);
+    } else if (error.step === 'newMember') expelled(error.message);
   }
 }
 
-function refusal({ owned, commit }: Waiting, error: WireError): BusError {
+function refusal({ owned, commit }: Waiting, error: KafkaError): BusError {
   const what = `committing ${owned.parts.group}/${owned.partition}`;
   if (error.fatal) return busErrorOf(error, what, 0);
   const message = `${what}: the broker rejects it: ${error.message}`;
@@ -248,13 +252,13 @@ const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INV
 
 /** Returns the last commit by partition, or null for a partition without one. Rejects with a WireError. */
 export async function committedOf(
-  wire: Wire,
-  at: At,
+  client: BrokerClient,
+  at: Route,
   { group, topic }: { readonly group: string; readonly topic: string },
   partitions: readonly number[],
 ): Promise<ReadonlyMap<number, Commit | null>> {
-  const spots = partitions.map((partition) => ({ topic, partition }));
-  const answers = allGood(await wire.fetchOffsets(at, group, spots));
+  const topicPartitions = partitions.map((partition) => ({ topic, partition }));
+  const answers = allGood(await client.offsetFetch(at, group, topicPartitions));
   return new Map(
     answers.map(({ partition, offset, metadata }) => [
       partition,

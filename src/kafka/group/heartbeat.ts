@@ -1,20 +1,20 @@
 /** Sends a member's heartbeats, and fences the member when none has succeeded for most of its session. */
 import type { Timer } from '../../base/clock';
-import { WireError } from '../protocol/errors';
-import type { View } from '../cluster/metadata';
-import type { MemberAs } from '../protocol/types';
+import { KafkaError } from '../protocol/errors';
+import type { ClusterMetadata } from '../cluster/metadata';
+import type { MemberIdentity } from '../protocol/types';
 
-export interface PulseParts {
-  readonly view: View;
+export interface HeartbeatParts {
+  readonly metadata: ClusterMetadata;
   readonly sessionMs: number;
   /** Time for which the group waits for its members to rejoin. */
   readonly rebalanceMs: number;
   /** Returns the member id and the generation to send. Undefined while the instance is not a member. */
-  readonly who: () => MemberAs | undefined;
+  readonly identity: () => MemberIdentity | undefined;
   /** Called when a heartbeat was rejected or not answered. */
-  readonly missed: (error: WireError, as: MemberAs) => void;
+  readonly missed: (error: KafkaError, as: MemberIdentity) => void;
   /** Called when other members can own the partitions of this member. */
-  readonly late: (silentMs: number) => void;
+  readonly overdue: (silentMs: number) => void;
 }
 
 /**
@@ -42,7 +42,7 @@ function steadyIntervalMs(sessionMs: number): number {
   return Math.min(beatIntervalMsMax, Math.max(leastMs, sessionMs * intervalShare));
 }
 
-export class Pulse {
+export class Heartbeat {
   /**
    * Send time of the last request that proved the membership: of a settled member, and of one that can be waiting for a
    * rebalance.
@@ -56,38 +56,38 @@ export class Pulse {
   /** True while partitions move between members, which needs a shorter interval. */
   hurried = false;
 
-  constructor(private readonly parts: PulseParts) {}
+  constructor(private readonly parts: HeartbeatParts) {}
 
   /** Schedules the next heartbeat after the usual interval, or after the short one. */
   schedule(soon = this.hurried): void {
     if (this.#stopped) return;
-    const { view, sessionMs } = this.parts;
+    const { metadata, sessionMs } = this.parts;
     const intervalMs = steadyIntervalMs(sessionMs);
     this.#tick?.cancel();
-    this.#tick = view.parts.clock.after(soon ? Math.min(hurriedIntervalMs, intervalMs) : intervalMs, () => {
+    this.#tick = metadata.parts.clock.after(soon ? Math.min(hurriedIntervalMs, intervalMs) : intervalMs, () => {
       this.schedule();
       void this.#beat();
     });
   }
 
   async #beat(): Promise<void> {
-    const as = this.parts.who();
+    const as = this.parts.identity();
     if (this.#beating || as === undefined) return;
     this.#beating = true;
-    const { view, sessionMs } = this.parts;
+    const { metadata, sessionMs } = this.parts;
     try {
-      const node = await view.coordinator(as.group);
-      const sentMs = view.parts.clock.mono();
+      const node = await metadata.coordinator(as.group);
+      const sentMs = metadata.parts.clock.mono();
       try {
-        await view.parts.wire.heartbeat({ node, via: 'group:beats' }, as, Math.max(sessionMs / 4, 100));
+        await metadata.parts.client.heartbeat({ node, channel: 'group:beats' }, as, Math.max(sessionMs / 4, 100));
         this.good(sentMs);
       } catch (error) {
         // The group waits for other members to rejoin, but counts this member as alive.
-        if (error instanceof WireError && error.step === 'rejoin') this.#alive(sentMs);
+        if (error instanceof KafkaError && error.step === 'rejoin') this.#alive(sentMs);
         throw error;
       }
     } catch (error) {
-      if (!this.#stopped && error instanceof WireError) this.parts.missed(error, as);
+      if (!this.#stopped && error instanceof KafkaError) this.parts.missed(error, as);
     }
     this.#beating = false;
   }
@@ -106,7 +106,7 @@ export class Pulse {
    * fenced.
    */
   #setFence(): void {
-    const { clock } = this.parts.view.parts;
+    const { clock } = this.parts.metadata.parts;
     this.#fence?.cancel();
     this.#fence = clock.after(Math.max(1, this.#fenceAtMs - clock.mono()), () => {
       if (clock.mono() < this.#fenceAtMs) this.#setFence();
@@ -125,9 +125,9 @@ export class Pulse {
 
   /** Fences the member if its time has passed. Called before any work starts, because timers can be overdue. */
   check(): void {
-    const { clock } = this.parts.view.parts;
+    const { clock } = this.parts.metadata.parts;
     const nowMs = clock.mono();
-    if (nowMs >= this.#fenceAtMs) this.parts.late(Math.round(nowMs - this.#aliveMs));
+    if (nowMs >= this.#fenceAtMs) this.parts.overdue(Math.round(nowMs - this.#aliveMs));
   }
 
   stop(): void {

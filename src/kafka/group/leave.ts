@@ -1,10 +1,10 @@
 /** Leaves a group after all partitions were released and committed, unless commits fail for too long. */
 import { every } from '../../base/clock';
-import { sayError } from '../../base/errors';
-import type { Commits } from './committer';
-import { WireError } from '../protocol/errors';
-import type { Holdings } from './partitions';
-import { orAborted, type View } from '../cluster/metadata';
+import { errorMessage } from '../../base/errors';
+import type { OffsetCommitter } from './committer';
+import { KafkaError } from '../protocol/errors';
+import type { AssignedPartitions } from './partitions';
+import { orAborted, type ClusterMetadata } from '../cluster/metadata';
 
 /** Maximum time to leave the group. Without a LeaveGroup request, the session expires. */
 const leaveMs = 1_000;
@@ -22,30 +22,35 @@ const unkeptSessions = 1.5;
  * for another one would never end. The remaining partitions are then lost, and their next owner repeats the uncommitted
  * work.
  */
-export async function giveEverything(view: View, holdings: Holdings, commits: Commits, sessionMs: number) {
-  const { clock } = view.parts;
+export async function revokeEverything(
+  metadata: ClusterMetadata,
+  assigned: AssignedPartitions,
+  commits: OffsetCommitter,
+  sessionMs: number,
+) {
+  const { clock } = metadata.parts;
   const begunMs = clock.mono();
   const limitMs = Math.max(unkeptMsMin, unkeptSessions * sessionMs);
-  holdings.giveAll();
+  assigned.revokeAll();
   const watch = every(clock, lookMs, () => {
     const unkeptMs = Math.min(commits.unkeptMs, clock.mono() - begunMs);
-    if (unkeptMs >= limitMs) holdings.loseAll(`it was closed, and no commit has succeeded for ${limitMs} ms`);
+    if (unkeptMs >= limitMs) assigned.loseAll(`it was closed, and no commit has succeeded for ${limitMs} ms`);
   });
-  await holdings.given();
+  await assigned.revoked();
   watch.cancel();
 }
 
 /** Sends LeaveGroup. If the request fails, the session expires later. */
-export async function leaveGroup(view: View, group: string, memberId: string): Promise<void> {
+export async function leaveGroup(metadata: ClusterMetadata, group: string, memberId: string): Promise<void> {
   if (memberId === '') return;
   const limit = new AbortController();
-  const timer = view.parts.clock.after(leaveMs, () => limit.abort(new WireError('DEADLINE', 'leaving')));
+  const timer = metadata.parts.clock.after(leaveMs, () => limit.abort(new KafkaError('DEADLINE', 'leaving')));
   try {
-    const node = await orAborted(view.coordinator(group), limit.signal);
-    await view.parts.wire.leave({ node, via: 'group:beats' }, group, memberId, leaveMs);
+    const node = await orAborted(metadata.coordinator(group), limit.signal);
+    await metadata.parts.client.leaveGroup({ node, channel: 'group:beats' }, group, memberId, leaveMs);
   } catch (error) {
-    const fields = { group, reason: sayError(error) };
-    view.parts.notices.tell({
+    const fields = { group, reason: errorMessage(error) };
+    metadata.parts.notices.emit({
       type: 'log',
       level: 'debug',
       message: 'LeaveGroup failed; the session expires later',

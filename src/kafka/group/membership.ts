@@ -1,25 +1,25 @@
 /** Runs one member of a group through rebalances, long because rounds, hand-overs and fencing share one state. */
 import { every, sleep } from '../../base/clock';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, errorMessage } from '../../base/errors';
 import { closable, deferred, type Deferred } from '../../base/lifecycle';
 import type { Member, Owner } from '../../ports/log';
 import { assignmentsOf } from './assignor';
 import type { CommitRoom } from './commit-room';
-import { Commits, committedOf } from './committer';
-import { busErrorOf, WireError } from '../protocol/errors';
+import { OffsetCommitter, committedOf } from './committer';
+import { busErrorOf, KafkaError } from '../protocol/errors';
 import type { Fetcher } from '../consume/fetcher';
-import { type Assigned, decodeAssigned, encodeDeclared, entryHash, protocolName } from './subscription';
-import { Holdings } from './partitions';
-import { giveEverything, leaveGroup } from './leave';
-import { OwnedPartition } from './owned-partition';
-import { Pulse } from './heartbeat';
-import { sayStrangers, StrangerError, strangersRemedy } from './foreign-members';
-import { orAborted, pauseMs, type View } from '../cluster/metadata';
-import type { At } from '../client/broker-client';
-import type { MemberAs } from '../protocol/types';
+import { type Assignment, decodeAssignment, encodeSubscription, entryHash, protocolName } from './subscription';
+import { AssignedPartitions } from './partitions';
+import { revokeEverything, leaveGroup } from './leave';
+import { KafkaOwnedPartition } from './owned-partition';
+import { Heartbeat } from './heartbeat';
+import { describeForeignMembers, ForeignMembersError, foreignMembersRemedy } from './foreign-members';
+import { orAborted, pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { Route } from '../client/broker-client';
+import type { MemberIdentity } from '../protocol/types';
 
 export interface MembershipParts {
-  readonly view: View;
+  readonly metadata: ClusterMetadata;
   /** This instance's name. */
   readonly self: string;
   readonly fetcher: Fetcher;
@@ -42,7 +42,7 @@ const hopelessMs = 10_000;
 /** Maximum time of a start, in addition to one session in which a dead member can delay it. */
 const startMs = 30_000;
 /** Time without membership after which the failure is reported. */
-const patienceMs = 5_000;
+const reportAfterMs = 5_000;
 /** Maximum pause before a failed round is repeated. */
 const retryMsMax = 1_000;
 /** Interval at which a waiting new member looks up the coordinator, because it sends no heartbeats. */
@@ -53,9 +53,9 @@ const probeMs = 1_000;
 const patienceShare = 0.3;
 
 export class Membership implements Member {
-  readonly #holdings: Holdings;
-  readonly #commits: Commits;
-  readonly #pulse: Pulse;
+  readonly #assigned: AssignedPartitions;
+  readonly #commits: OffsetCommitter;
+  readonly #heartbeat: Heartbeat;
   readonly #rebalanceMs: number;
   readonly #serves: readonly string[] | undefined;
   /** Entries that this member does not serve, but whose messages waited there, by partition. */
@@ -104,35 +104,35 @@ export class Membership implements Member {
   ) {
     this.#serves = serves?.map(entryHash);
     const { group, topic } = of;
-    const { view, fetcher, room } = parts;
+    const { metadata, fetcher, room } = parts;
     this.#rebalanceMs = Math.max(rebalanceMsMin, 3 * sessionMs);
-    this.#pulse = new Pulse({
-      view,
+    this.#heartbeat = new Heartbeat({
+      metadata,
       sessionMs,
       rebalanceMs: this.#rebalanceMs,
-      who: () => this.#who(),
+      identity: () => this.#who(),
       missed: (error, as) => this.#missed(error, as),
-      late: (silentMs) => this.#late(silentMs),
+      overdue: (silentMs) => this.#late(silentMs),
     });
-    this.#commits = new Commits({
-      view,
+    this.#commits = new OffsetCommitter({
+      metadata,
       group,
       topic,
-      via: 'group:commits',
+      channel: 'group:commits',
       refused: (reason) => {
         if (!this.#joining) this.#joinAgain(reason); // else the current round resolves it
       },
       unknown: (reason) => this.#joinAgain(reason),
       expelled: (reason) => this.#expelled(reason),
     });
-    this.#unwatch = view.watch(() => this.#lookAtCoordinator());
-    const [fence, commits] = [(): void => this.#pulse.check(), this.#commits];
-    this.#holdings = new Holdings({
+    this.#unwatch = metadata.watch(() => this.#lookAtCoordinator());
+    const [fence, commits] = [(): void => this.#heartbeat.check(), this.#commits];
+    this.#assigned = new AssignedPartitions({
       group,
       owner,
-      notices: view.parts.notices,
+      notices: metadata.parts.notices,
       open: (given) =>
-        new OwnedPartition({
+        new KafkaOwnedPartition({
           ...given,
           group,
           topic,
@@ -156,7 +156,7 @@ export class Membership implements Member {
   /** Resolves when this instance is a member and owns the partitions that were free for it. */
   async start(): Promise<void> {
     const limitMs = startMs + this.sessionMs;
-    const limit = this.parts.view.parts.clock.after(limitMs, () => {
+    const limit = this.parts.metadata.parts.clock.after(limitMs, () => {
       const cause = this.#reason ?? 'the group did not respond';
       const message = `joining group ${this.of.group} took longer than ${limitMs} ms: ${cause}`;
       this.#started.reject(new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: limitMs, cause }));
@@ -175,7 +175,7 @@ export class Membership implements Member {
   // Rounds: join, sync, release and take partitions
 
   async #run(): Promise<void> {
-    this.#pulse.schedule();
+    this.#heartbeat.schedule();
     while (!this.#over) {
       try {
         if (this.#reason === undefined) await this.#untilReason();
@@ -183,7 +183,7 @@ export class Membership implements Member {
         await this.#joinAndSync();
         this.#failures = 0;
         this.#failingMs = undefined;
-        this.#tell(true, 'it is a member again');
+        this.#report(true, 'it is a member again');
         this.#started.resolve();
       } catch (error) {
         await this.#recover(error);
@@ -200,35 +200,35 @@ export class Membership implements Member {
     this.#wake?.resolve();
   }
 
-  #at(node: number): At {
-    return { node, via: `group:${this.of.group}#${this.#connection}` };
+  #at(node: number): Route {
+    return { node, channel: `group:${this.of.group}#${this.#connection}` };
   }
 
   async #joinAndSync(): Promise<void> {
-    const { view } = this.parts;
-    const { wire, clock } = view.parts;
+    const { metadata } = this.parts;
+    const { client, clock } = metadata.parts;
     const { signal } = (this.#abandon = new AbortController());
     this.#round++;
     this.#roundMs = clock.mono();
     this.#joining = true;
     this.#roundNode = undefined;
-    const node = (this.#roundNode = await orAborted(view.coordinator(this.of.group), signal));
+    const node = (this.#roundNode = await orAborted(metadata.coordinator(this.of.group), signal));
     const probing = every(clock, probeMs, () => this.#probe());
-    const joining = orAborted(wire.join(this.#at(node), this.#join()), signal);
+    const joining = orAborted(client.joinGroup(this.#at(node), this.#join()), signal);
     const joined = await joining.finally(() => probing.cancel());
     this.#memberId = joined.memberId;
     this.#unseen(joined.generation);
     this.#commits.hold(); // the coordinator accepts no commits between join and sync
     const as = { group: this.of.group, generation: joined.generation, memberId: joined.memberId };
     const sentMs = clock.mono();
-    const sync = wire.sync(this.#at(node), as, assignmentsOf(joined, this.of), this.sessionMs);
-    const assigned = decodeAssigned(await orAborted(sync, signal), this.of.topic);
-    if (!assigned) throw new StrangerError(`generation ${joined.generation} of ${this.of.group}`);
+    const sync = client.syncGroup(this.#at(node), as, assignmentsOf(joined, this.of), this.sessionMs);
+    const assigned = decodeAssignment(await orAborted(sync, signal), this.of.topic);
+    if (!assigned) throw new ForeignMembersError(`generation ${joined.generation} of ${this.of.group}`);
     this.#joining = false;
     this.#generation = joined.generation;
-    this.#pulse.good(sentMs);
-    this.#pulse.hurried = assigned.moving;
-    this.#pulse.schedule();
+    this.#heartbeat.good(sentMs);
+    this.#heartbeat.hurried = assigned.moving;
+    this.#heartbeat.schedule();
     this.#commits.go(as);
     await this.#apply(assigned, as, this.#at(node));
   }
@@ -240,7 +240,7 @@ export class Membership implements Member {
   #unseen(generation: number): void {
     if (this.#joined >= 0 && generation > this.#joined + 1) {
       this.#generation = -1;
-      this.#holdings.loseAll(`generation ${this.#joined} was followed by ${generation}`);
+      this.#assigned.loseAll(`generation ${this.#joined} was followed by ${generation}`);
     }
     this.#joined = generation;
   }
@@ -250,7 +250,7 @@ export class Membership implements Member {
     const { group, topic } = this.of;
     this.#reason = undefined;
     this.#released = false;
-    const { owned, giving, busy, had } = this.#holdings;
+    const { owned, revoking: giving, busy, had } = this.#assigned;
     this.#declaredHad = had;
     const declared = {
       instance: this.parts.self,
@@ -268,74 +268,75 @@ export class Membership implements Member {
       memberId: this.#memberId,
       sessionMs: this.sessionMs,
       rebalanceMs: this.#rebalanceMs,
-      protocols: [{ name: protocolName, metadata: encodeDeclared(topic, declared) }],
+      protocols: [{ name: protocolName, metadata: encodeSubscription(topic, declared) }],
     };
   }
 
   /** Looks up the coordinator for a new member, which has no heartbeats that would detect a change while it waits. */
   #probe(): void {
     if (!this.#joining || this.#who() !== undefined) return;
-    const { view } = this.parts;
-    view.forgetCoordinator(this.of.group);
-    view.coordinator(this.of.group).catch(() => undefined); // no broker responds: the lookup is repeated
+    const { metadata } = this.parts;
+    metadata.forgetCoordinator(this.of.group);
+    metadata.coordinator(this.of.group).catch(() => undefined); // no broker responds: the lookup is repeated
   }
   /** Abandons a round that waits at a broker which is no longer the coordinator, whichever component detected that. */
   #lookAtCoordinator(): void {
-    const known = this.parts.view.knownCoordinator(this.of.group);
+    const known = this.parts.metadata.knownCoordinator(this.of.group);
     if (known === undefined || this.#roundNode === undefined || known === this.#roundNode) return;
-    this.#abandonRound(new WireError('NOT_COORDINATOR', `broker ${known} coordinates it now`));
+    this.#abandonRound(new KafkaError('NOT_COORDINATOR', `broker ${known} coordinates it now`));
   }
 
   /** Releases partitions that are missing in the assignment, and takes those that are new in it. */
-  async #apply({ partitions, round, again }: Assigned, as: MemberAs, at: At): Promise<void> {
+  async #apply({ partitions, round, again }: Assignment, as: MemberIdentity, at: Route): Promise<void> {
     const mine = new Set(partitions);
     // An older join of this member, considered lost, arrived last, so the group used an outdated declaration.
     if (round !== this.#round) return this.#joinAgain('the group received an older subscription');
-    for (const partition of this.#holdings.owned) if (!mine.has(partition)) this.#holdings.give(partition);
+    for (const partition of this.#assigned.owned) if (!mine.has(partition)) this.#assigned.revoke(partition);
     if (this.#leaving) return;
-    this.#holdings.forget(this.#declaredHad.filter((partition) => !mine.has(partition)));
-    const fresh = partitions.filter((partition) => this.#holdings.can(partition));
+    this.#assigned.forget(this.#declaredHad.filter((partition) => !mine.has(partition)));
+    const fresh = partitions.filter((partition) => this.#assigned.can(partition));
     if (fresh.length === 0) return;
     // Use the connection of the join, where no commits in flight delay the request.
-    const asked = committedOf(this.parts.view.parts.wire, at, this.of, fresh);
+    const asked = committedOf(this.parts.metadata.parts.client, at, this.of, fresh);
     const learned = this.parts.room.learn(at.node);
     const commits = await orAborted(asked, this.#abandon.signal);
     await learned;
-    this.#pulse.check();
+    this.#heartbeat.check();
     if (this.#generation !== as.generation || this.#leaving || this.#over) return;
     for (const partition of fresh) {
       this.#misses.delete(partition); // entries that still wait there are reported again
-      this.#holdings.take(partition, as.generation, commits.get(partition) ?? null);
+      this.#assigned.assign(partition, as.generation, commits.get(partition) ?? null);
     }
     if (again) this.#joinAgain('it owns again a partition that is assigned to another member');
   }
 
   async #recover(error: unknown): Promise<void> {
     if (this.#over) return;
-    const trouble = error instanceof WireError ? error : undefined;
-    const { clock, random } = this.parts.view.parts;
+    const failure = error instanceof KafkaError ? error : undefined;
+    const { clock, random } = this.parts.metadata.parts;
     this.#failingMs ??= clock.mono();
-    this.#reason ??= sayError(error);
+    this.#reason ??= errorMessage(error);
     this.#failures++;
-    if (trouble?.step === 'named' && trouble.memberId !== undefined && this.#memberId === '') {
-      this.#memberId = trouble.memberId;
+    if (failure?.step === 'useAssignedId' && failure.memberId !== undefined && this.#memberId === '') {
+      this.#memberId = failure.memberId;
       return;
     }
-    if (error instanceof StrangerError || trouble?.code === 'INCONSISTENT_GROUP_PROTOCOL') return this.#stranger();
-    if (trouble?.fatal || !trouble) return this.#hopeless(error);
-    if (trouble.step === 'anew' && trouble.code !== 'ILLEGAL_GENERATION') this.#expelled(trouble.message);
-    if (trouble.step === 'coordinator' || trouble.step === 'leader') {
-      this.parts.view.forgetCoordinator(this.of.group);
+    if (error instanceof ForeignMembersError || failure?.code === 'INCONSISTENT_GROUP_PROTOCOL')
+      return this.#foreignMembers();
+    if (failure?.fatal || !failure) return this.#hopeless(error);
+    if (failure.step === 'newMember' && failure.code !== 'ILLEGAL_GENERATION') this.#expelled(failure.message);
+    if (failure.step === 'coordinator' || failure.step === 'leader') {
+      this.parts.metadata.forgetCoordinator(this.of.group);
     }
     const forMs = Math.round(clock.mono() - this.#failingMs);
     // The view reports that no broker responds.
-    if (forMs >= patienceMs && !this.parts.view.failing)
-      this.#tell(false, `not a member for ${forMs} ms: ${sayError(error)}`);
+    if (forMs >= reportAfterMs && !this.parts.metadata.failing)
+      this.#report(false, `not a member for ${forMs} ms: ${errorMessage(error)}`);
     await this.#pause(pauseMs(random, this.#failures - 1, retryMsMax));
   }
 
   #pause(ms: number): Promise<void> {
-    return sleep(this.parts.view.parts.clock, ms, this.#stop.signal);
+    return sleep(this.parts.metadata.parts.clock, ms, this.#stop.signal);
   }
 
   /**
@@ -343,61 +344,61 @@ export class Membership implements Member {
    * later.
    */
   async #hopeless(error: unknown): Promise<void> {
-    const told = error instanceof WireError ? busErrorOf(error, `group ${this.of.group}`, 0) : error;
-    this.#holdings.loseAll(sayError(told));
-    this.#started.reject(told);
-    this.#tell(false, sayError(told));
+    const reported = error instanceof KafkaError ? busErrorOf(error, `group ${this.of.group}`, 0) : error;
+    this.#assigned.loseAll(errorMessage(reported));
+    this.#started.reject(reported);
+    this.#report(false, errorMessage(reported));
     await this.#pause(hopelessMs);
   }
 
-  async #stranger(): Promise<void> {
-    const fault = await sayStrangers(this.parts.view, this.of.group, hopelessMs);
-    this.#holdings.loseAll(fault);
-    await leaveGroup(this.parts.view, this.of.group, this.#memberId);
+  async #foreignMembers(): Promise<void> {
+    const fault = await describeForeignMembers(this.parts.metadata, this.of.group, hopelessMs);
+    this.#assigned.loseAll(fault);
+    await leaveGroup(this.parts.metadata, this.of.group, this.#memberId);
     this.#forgetMember();
-    this.#started.reject(new BusError('Config', fault, { faults: [fault] }, undefined, strangersRemedy));
-    this.#tell(false, fault);
+    this.#started.reject(new BusError('Config', fault, { faults: [fault] }, undefined, foreignMembersRemedy));
+    this.#report(false, fault);
     await this.#pause(hopelessMs);
   }
 
-  #tell(ok: boolean, reason: string): void {
+  #report(ok: boolean, reason: string): void {
     if (ok !== this.#troubled) return;
     this.#troubled = !ok;
-    this.parts.view.parts.notices.tell({ type: 'state', part: `group ${this.of.group}`, ok, reason });
+    this.parts.metadata.parts.notices.emit({ type: 'state', part: `group ${this.of.group}`, ok, reason });
   }
 
   // Results of heartbeats and commits
 
-  #who(): MemberAs | undefined {
+  #who(): MemberIdentity | undefined {
     const { group } = this.of;
     const generation = Math.max(this.#joined, this.#generation);
     return generation < 0 || this.#memberId === '' ? undefined : { group, generation, memberId: this.#memberId };
   }
 
-  #missed(error: WireError, as: MemberAs): void {
+  #missed(error: KafkaError, as: MemberIdentity): void {
     if (as.memberId !== this.#memberId || this.#over) return;
     if (error.step === 'rejoin') {
       if (!this.#joining && as.generation === this.#generation) this.#joinAgain(error.message);
     } else if (error.code === 'ILLEGAL_GENERATION') {
-      const waitedMs = this.parts.view.parts.clock.mono() - this.#roundMs;
+      const waitedMs = this.parts.metadata.parts.clock.mono() - this.#roundMs;
       if (!this.#joining && as.generation === this.#generation) this.#joinAgain(error.message);
       else if (waitedMs > this.sessionMs * patienceShare) this.#abandonRound(error);
-    } else if (error.step === 'anew') {
+    } else if (error.step === 'newMember') {
       this.#expelled(error.message);
       this.#abandonRound(error);
     } else if (error.step === 'coordinator' || error.step === 'leader') {
-      this.parts.view.forgetCoordinator(this.of.group);
-      this.#pulse.schedule(true);
+      this.parts.metadata.forgetCoordinator(this.of.group);
+      this.#heartbeat.schedule(true);
       // A broker that does not answer heartbeats will not answer the pending request either.
       this.#abandonRound(error);
     }
   }
 
-  #abandonRound(error: WireError): void {
+  #abandonRound(error: KafkaError): void {
     if (!this.#joining) return;
     this.#connection++;
     const message = `the coordinator of group ${this.of.group} did not respond: ${error.message}`;
-    this.#abandon.abort(new WireError('CONNECTION', message));
+    this.#abandon.abort(new KafkaError('CONNECTION', message));
   }
 
   #late(silentMs: number): void {
@@ -406,13 +407,13 @@ export class Membership implements Member {
     this.#generation = -1; // it owns nothing until the next sync
     this.#commits.hold();
     const asked = 'was the event loop blocked, or the broker?';
-    this.#holdings.loseAll(`no heartbeat succeeded for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
+    this.#assigned.loseAll(`no heartbeat succeeded for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
     this.#joinAgain('its session is over');
   }
 
   #expelled(reason: string): void {
     this.#forgetMember();
-    this.#holdings.loseAll(`the group has removed this member: ${reason}`);
+    this.#assigned.loseAll(`the group has removed this member: ${reason}`);
     this.#joinAgain('it was removed from the group');
   }
   #forgetMember(): void {
@@ -425,7 +426,7 @@ export class Membership implements Member {
 
   #miss(partition: number, entries: readonly string[]): void {
     this.#misses.set(partition, entries.map(entryHash));
-    this.parts.view.parts.clock.after(releaseMs, () => {
+    this.parts.metadata.parts.clock.after(releaseMs, () => {
       if (this.#misses.has(partition) && !this.#over)
         this.#joinAgain('messages of a partition wait that it does not serve');
     });
@@ -433,7 +434,7 @@ export class Membership implements Member {
 
   #hasReleased(): void {
     this.#released = true;
-    this.parts.view.parts.clock.after(releaseMs, () => {
+    this.parts.metadata.parts.clock.after(releaseMs, () => {
       if (this.#released && !this.#over) this.#joinAgain('it has released a partition');
     });
   }
@@ -448,17 +449,17 @@ export class Membership implements Member {
 
   async #close(): Promise<void> {
     this.#leaving = true;
-    await giveEverything(this.parts.view, this.#holdings, this.#commits, this.sessionMs);
+    await revokeEverything(this.parts.metadata, this.#assigned, this.#commits, this.sessionMs);
     this.#over = true;
     this.#unwatch();
-    this.#pulse.stop();
+    this.#heartbeat.stop();
     this.#stop.abort();
     this.#wake?.resolve();
-    this.#abandon.abort(new WireError('CLOSED', 'the member was closed', { sent: false }));
+    this.#abandon.abort(new KafkaError('CLOSED', 'the member was closed', { sent: false }));
     await this.#running;
     this.#commits.close();
-    this.#tell(true, 'the member was closed');
-    await leaveGroup(this.parts.view, this.of.group, this.#memberId);
+    this.#report(true, 'the member was closed');
+    await leaveGroup(this.parts.metadata, this.of.group, this.#memberId);
     this.#started.reject(
       new BusError('Closed', `the member of ${this.of.group} was closed`, { outcome: 'not-sent', sinceMs: 0 }),
     );

@@ -1,9 +1,9 @@
 /** Reads and commits one partition while this member owns it. Only this member's generation can commit. */
 import { BusError } from '../../base/errors';
-import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
+import { PartitionLostError, type Commit, type OwnedPartition, type ReadMax, type Stored } from '../../ports/log';
 import type { CommitRoom } from './commit-room';
 import type { Fetcher } from '../consume/fetcher';
-import { whenReady, type Position } from '../consume/fetch-buffer';
+import { whenReady, type FetchBuffer } from '../consume/fetch-buffer';
 
 export interface OwnedParts {
   readonly group: string;
@@ -15,20 +15,20 @@ export interface OwnedParts {
   readonly room: CommitRoom;
   /** Fences the member if its session can have expired. Called before any work starts. */
   readonly fence: () => void;
-  readonly commit: (owned: OwnedPartition, commit: Commit) => Promise<void>;
+  readonly commit: (owned: KafkaOwnedPartition, commit: Commit) => Promise<void>;
   /** Returns why the pending commits of the member were not stored yet. */
   readonly commitFailure: () => string | undefined;
-  readonly cannotServe: (owned: OwnedPartition, entries: readonly string[]) => void;
+  readonly cannotServe: (owned: KafkaOwnedPartition, entries: readonly string[]) => void;
 }
 
-export class OwnedPartition implements Owned {
+export class KafkaOwnedPartition implements OwnedPartition {
   readonly partition: number;
   readonly epoch: number;
   readonly committed: Commit | null;
   readonly #lost = new AbortController();
   readonly #ended = new AbortController();
   #over: string | undefined;
-  #position: Position | undefined;
+  #buffer: FetchBuffer | undefined;
 
   constructor(readonly parts: OwnedParts) {
     this.partition = parts.partition;
@@ -45,13 +45,13 @@ export class OwnedPartition implements Owned {
   /** Throws LostError if the partition is no longer owned. */
   check(): void {
     this.parts.fence();
-    if (this.#over !== undefined) throw new LostError(this.parts.group, this.partition, this.#over);
+    if (this.#over !== undefined) throw new PartitionLostError(this.parts.group, this.partition, this.#over);
   }
 
   lose(reason: string): void {
     if (this.ended) return;
     this.#finish(reason);
-    this.#lost.abort(new LostError(this.parts.group, this.partition, reason));
+    this.#lost.abort(new PartitionLostError(this.parts.group, this.partition, reason));
   }
   /** Ends the ownership after the partition was released. */
   end(): void {
@@ -60,19 +60,19 @@ export class OwnedPartition implements Owned {
   #finish(reason: string): void {
     this.#over = reason;
     this.#ended.abort();
-    this.#position?.close();
+    this.#buffer?.close();
   }
 
   async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {
     const { fetcher, topic } = this.parts;
     this.check();
-    const position = (this.#position ??= fetcher.open({ topic, partition: this.partition }, from));
-    position.seek(from);
+    const buffer = (this.#buffer ??= fetcher.open({ topic, partition: this.partition }, from));
+    buffer.seek(from);
     while (!signal.aborted) {
       this.check();
-      const found = position.take(max);
+      const found = buffer.take(max);
       if (found.length > 0) return found;
-      await whenReady(() => signal.aborted || position.hasNews, [position], [signal, this.#ended.signal]);
+      await whenReady(() => signal.aborted || buffer.hasNews, [buffer], [signal, this.#ended.signal]);
     }
     return [];
   }

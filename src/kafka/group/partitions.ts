@@ -1,28 +1,28 @@
 /** Tracks the partitions of one member: owned, being released, released, and lost. */
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import type { Commit, Owner } from '../../ports/log';
-import type { OwnedPartition, OwnedParts } from './owned-partition';
+import type { KafkaOwnedPartition, OwnedParts } from './owned-partition';
 
-export interface HoldingsParts {
+export interface AssignedPartitionsParts {
   readonly group: string;
   readonly owner: Owner;
   readonly notices: Notices;
-  readonly open: (given: Pick<OwnedParts, 'partition' | 'epoch' | 'committed'>) => OwnedPartition;
+  readonly open: (given: Pick<OwnedParts, 'partition' | 'epoch' | 'committed'>) => KafkaOwnedPartition;
   /** Resolves when no commit of the partition waits or is in flight. */
-  readonly settled: (owned: OwnedPartition) => Promise<void>;
-  readonly lost: (owned: OwnedPartition, reason: string) => void;
+  readonly settled: (owned: KafkaOwnedPartition) => Promise<void>;
+  readonly lost: (owned: KafkaOwnedPartition, reason: string) => void;
   /** Called when a `give` has ended: another member can own the partition, or this member can own it again. */
   readonly released: (partition: number) => void;
 }
 
-export class Holdings {
-  readonly #held = new Map<number, OwnedPartition>();
+export class AssignedPartitions {
+  readonly #held = new Map<number, KafkaOwnedPartition>();
   /** Running `give` calls by partition, including those of partitions that were lost meanwhile. */
   readonly #giving = new Map<number, Promise<void>>();
   readonly #had = new Set<number>();
 
-  constructor(private readonly parts: HoldingsParts) {}
+  constructor(private readonly parts: AssignedPartitionsParts) {}
 
   /** Partitions that the member owns and keeps. */
   get owned(): readonly number[] {
@@ -37,7 +37,7 @@ export class Holdings {
     for (const partition of partitions) this.#had.delete(partition);
   }
   /** Partitions that it still owns but is releasing. */
-  get giving(): readonly number[] {
+  get revoking(): readonly number[] {
     return [...this.#giving.keys()].filter((partition) => this.#held.has(partition));
   }
   /** Partitions that it lost while releasing them. It cannot own them again until their `give` has ended. */
@@ -51,15 +51,15 @@ export class Holdings {
     return !this.#held.has(partition) && !this.#giving.has(partition);
   }
 
-  take(partition: number, epoch: number, committed: Commit | null): void {
+  assign(partition: number, epoch: number, committed: Commit | null): void {
     const owned = this.parts.open({ partition, epoch, committed });
     this.#held.set(partition, owned);
     this.#had.delete(partition);
-    this.parts.owner.take(owned);
+    this.parts.owner.onAssigned(owned);
   }
 
   /** Starts to release a partition. This cannot be undone. */
-  give(partition: number): void {
+  revoke(partition: number): void {
     const owned = this.#held.get(partition);
     if (owned === undefined || this.#giving.has(partition)) return;
     const given = this.#letGive(partition, owned).finally(() => {
@@ -68,20 +68,20 @@ export class Holdings {
     });
     this.#giving.set(partition, given);
   }
-  giveAll(): void {
-    for (const partition of this.#held.keys()) this.give(partition);
+  revokeAll(): void {
+    for (const partition of this.#held.keys()) this.revoke(partition);
   }
   /** Resolves when no `give` is running. */
-  async given(): Promise<void> {
+  async revoked(): Promise<void> {
     while (this.#giving.size > 0) await Promise.all(this.#giving.values());
   }
 
-  async #letGive(partition: number, owned: OwnedPartition): Promise<void> {
+  async #letGive(partition: number, owned: KafkaOwnedPartition): Promise<void> {
     try {
-      await this.parts.owner.give(partition);
+      await this.parts.owner.onRevoked(partition);
     } catch (error) {
-      const fields = { group: this.parts.group, partition, reason: sayError(error) };
-      this.parts.notices.tell({ type: 'log', level: 'error', message: 'revoking a partition failed', fields });
+      const fields = { group: this.parts.group, partition, reason: errorMessage(error) };
+      this.parts.notices.emit({ type: 'log', level: 'error', message: 'revoking a partition failed', fields });
     }
     await this.parts.settled(owned);
     if (this.#held.get(partition) !== owned) return; // lost meanwhile

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { Reader, Writer } from '../protocol/primitives';
 
 /** State that a member declares when it joins. */
-export interface Declared {
+export interface Subscription {
   /** Name of the instance. */
   readonly instance: string;
   /** Number of the declaration. The leader returns the number that it received. */
@@ -25,7 +25,7 @@ export interface Declared {
 }
 export type Misses = ReadonlyMap<number, readonly string[]>;
 /** Assignment that the leader sends to one member. */
-export interface Assigned {
+export interface Assignment {
   readonly partitions: readonly number[];
   /** True if a partition must still be released, so another rebalance follows. */
   readonly moving: boolean;
@@ -41,18 +41,20 @@ export const protocolName = 'busbar';
 const mark = 'busbar1 ';
 
 /** Returns a ConsumerProtocolSubscription, version 0. */
-export function encodeDeclared(topic: string, declared: Declared): Buffer {
+export function encodeSubscription(topic: string, declared: Subscription): Buffer {
   const body = new Writer().i16(0).list([topic], (name, writer) => writer.text(name));
   const misses = Object.fromEntries(declared.misses);
   return body.blob(Buffer.from(mark + JSON.stringify({ ...declared, misses }))).bytes;
 }
 /** Returns undefined for a subscription that was not written by a busbar member. */
-export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; readonly declared: Declared } | undefined {
+export function decodeSubscription(
+  bytes: Uint8Array,
+): { readonly topic: string; readonly declared: Subscription } | undefined {
   return orUndefined(() => {
     const body = new Reader(Buffer.from(bytes));
     body.i16();
     const [topic] = body.list((one) => one.text());
-    const said = parseMarked(body.blob()) as Partial<Record<keyof Declared, unknown>> | undefined; // checked below
+    const said = parseMarked(body.blob()) as Partial<Record<keyof Subscription, unknown>> | undefined; // checked below
     if (topic === undefined || !said) return undefined;
     const { instance, leaving, round } = said;
     const [owned, giving, busy] = [numbers(said.owned), numbers(said.giving), numbers(said.busy)];
@@ -68,7 +70,7 @@ export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; rea
 }
 
 /** Returns a ConsumerProtocolAssignment, version 0. */
-export function encodeAssigned(topic: string, { partitions, moving, round, again }: Assigned): Buffer {
+export function encodeAssignment(topic: string, { partitions, moving, round, again }: Assignment): Buffer {
   const listed = partitions.length === 0 ? [] : [topic];
   const body = new Writer()
     .i16(0)
@@ -76,12 +78,12 @@ export function encodeAssigned(topic: string, { partitions, moving, round, again
   return body.blob(Buffer.from(mark + JSON.stringify({ moving, round, ...(again && { again }) }))).bytes;
 }
 /** Returns undefined for an assignment that was not written by a busbar leader. */
-export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | undefined {
+export function decodeAssignment(bytes: Uint8Array, topic: string): Assignment | undefined {
   return orUndefined(() => {
     const body = new Reader(Buffer.from(bytes));
     const partitions = readPartitions(body, topic);
     // checked below
-    const said = parseMarked(body.blob()) as Partial<Record<keyof Assigned, unknown>> | undefined;
+    const said = parseMarked(body.blob()) as Partial<Record<keyof Assignment, unknown>> | undefined;
     if (!said) return undefined;
     return { partitions, moving: said.moving === true, round: Number(said.round), again: said.again === true };
   });

@@ -23,18 +23,18 @@ const retryAfterMs = 100;
 export class Backlog {
   readonly #capacity = new Capacity(max);
   /** Unacknowledged packets by partition of the inbox, or by module for broadcasts. */
-  readonly #lanes = new Map<number | string, Lane>();
+  readonly #lanes = new Map<number | string, BacklogShare>();
 
   constructor(
     private readonly inbox: string,
     private readonly clock: Clock,
   ) {}
 
-  lane(to: number | string): Lane {
+  shareOf(to: number | string): BacklogShare {
     const known = this.#lanes.get(to);
     if (known) return known;
     const where = typeof to === 'number' ? `partition ${to} of ${this.inbox}` : `broadcasts to ${to}`;
-    const lane = new Lane(where, this.#capacity, this.clock);
+    const lane = new BacklogShare(where, this.#capacity, this.clock);
     this.#lanes.set(to, lane);
     return lane;
   }
@@ -45,7 +45,7 @@ export class Backlog {
   }
 }
 
-export class Lane {
+export class BacklogShare {
   readonly #capacity: Capacity;
   /** Time of the last acknowledgement, or of the first packet added to an empty backlog. */
   private movedMs = 0;
@@ -62,7 +62,7 @@ export class Lane {
   add(bytes: number): void {
     const capacity = this.#capacity;
     if (!capacity.fits(bytes)) throw capacity.overloaded(this.where, 'packets', retryAfterMs, bytes);
-    if (!capacity.fits(bytes, 1, stuckShare) && this.trouble !== undefined)
+    if (!capacity.fits(bytes, 1, stuckShare) && this.failure !== undefined)
       throw capacity.overloaded(`${this.where}, where no packet is acknowledged`, 'packets', retryAfterMs, bytes);
     if (capacity.count === 0) this.movedMs = this.clock.mono();
     capacity.add(bytes);
@@ -73,7 +73,7 @@ export class Lane {
   }
 
   /** Reason why the last packet can still be unsent. Undefined while the broker acknowledges packets. */
-  get trouble(): string | undefined {
+  get failure(): string | undefined {
     const { count } = this.#capacity;
     const waitedMs = Math.round(this.clock.mono() - this.movedMs);
     if (count === 0 || waitedMs < troubleMs) return undefined;

@@ -4,18 +4,18 @@ import { closable, type Closable } from '../../base/lifecycle';
 import type { Instance, Registry } from '../../ports/registry';
 
 /** Detector of departures. Closing it ends its own lookups, but does not close the registry. */
-export interface Living extends Closable {
+export interface Departures extends Closable {
   /** Registry for all components that watch instances. The listener receives the changes that they see. */
   readonly registry: Registry;
   /** Sets the listener. Called once, before anything is watched. */
-  hear(listener: LivingListener): void;
+  watch(listener: DepartureListener): void;
   /**
    * Returns the addresses of all running instances. If the registry does not respond in time, returns those in the
    * current watches.
    */
-  everybody(): Promise<readonly string[]>;
+  allAddresses(): Promise<readonly string[]>;
 }
-export interface LivingListener {
+export interface DepartureListener {
   /** Called when an instance appears in a watch, possibly again. */
   up(address: string): void;
   /** Called with the addresses of instances that are no longer in the registry. */
@@ -34,11 +34,11 @@ interface Watch {
   seen: ReadonlyMap<string, string>;
 }
 
-export function watchLiving(registry: Registry, clock: Clock): Living {
+export function watchDepartures(registry: Registry, clock: Clock): Departures {
   const watches = new Set<Watch>();
   /** Instances that are in no watch, but are not known to have left: names by address. */
   const suspects = new Map<string, string>();
-  let listener: LivingListener | undefined;
+  let listener: DepartureListener | undefined;
   let checking = false;
   let closed = false;
   let pause = new AbortController();
@@ -119,8 +119,8 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
     pause.abort();
   });
   return {
-    hear: (given) => void (listener = given),
-    everybody,
+    watch: (given) => void (listener = given),
+    allAddresses: everybody,
     registry: {
       announce: (instance) => registry.announce(instance),
       withdraw: () => registry.withdraw(),

@@ -3,7 +3,7 @@ import { sleep, within, type Clock, type Random } from '../../base/clock';
 import { deferred, type Deferred } from '../../base/lifecycle';
 import { incarnation as drawId } from '../../format/id';
 
-interface AskParts {
+interface LivenessProbeParts {
   readonly clock: Clock;
   readonly random: Random;
   /** Sends a probe with this id to the inbox of the instance. Resolves when it is written or was given up. */
@@ -18,11 +18,11 @@ const sendMs = 1_000;
 /** Time for a response, many times what probe and response usually take. A crash is reported this much later. */
 const answerMs = 300;
 
-export class Asks {
+export class LivenessProbe {
   readonly #waiting = new Map<string, Deferred<boolean>>();
   readonly #closed = new AbortController();
 
-  constructor(private readonly parts: AskParts) {}
+  constructor(private readonly parts: LivenessProbeParts) {}
 
   /**
    * Resolves with true if the instance responds in time. A response can wait behind other packets in this instance's
@@ -45,7 +45,7 @@ export class Asks {
     return isThere;
   }
   /** Records the response to a probe. */
-  heard(id: string): void {
+  answered(id: string): void {
     this.#waiting.get(id)?.resolve(true);
   }
 

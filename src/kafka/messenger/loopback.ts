@@ -4,7 +4,7 @@ import { deferred, type Deferred } from '../../base/lifecycle';
 import { incarnation as drawId } from '../../format/id';
 import type { Stored } from '../../ports/log';
 
-interface EchoParts {
+interface LoopbackParts {
   readonly clock: Clock;
   readonly random: Random;
   /** Sends a packet with this id to this instance's own inbox. */
@@ -34,7 +34,7 @@ const measureGapMs = 1_000;
 /** Number of packets in a measurement. The fastest one counts. */
 const echoesEach = 3;
 
-export class Echoes {
+export class Loopback {
   readonly #waiting = new Map<string, Deferred<Stored | undefined>>();
   #closed = false;
   /** Minimum and maximum of the brokers' clock minus the monotonic clock, which is never set. */
@@ -47,7 +47,7 @@ export class Echoes {
   /** Monotonic time before which no measurement starts, because the last one failed. */
   #restsUntilMs = 0;
 
-  constructor(private readonly parts: EchoParts) {}
+  constructor(private readonly parts: LoopbackParts) {}
 
   /**
    * Minimum of the brokers' clock minus the wall clock of this machine, which can have been set since the measurement.
@@ -72,11 +72,11 @@ export class Echoes {
   }
 
   /** Records that a packet returned. */
-  came(id: string, record: Stored): void {
+  returned(id: string, record: Stored): void {
     this.#waiting.get(id)?.resolve(record);
   }
   /** Raises the minimum of the brokers' clock, which is not before the timestamp of a record that arrived. */
-  heard({ timeMs }: Stored): void {
+  observe({ timeMs }: Stored): void {
     this.#leastMs = Math.max(this.#leastMs, timeMs - this.parts.clock.mono());
     this.measureAgain();
   }

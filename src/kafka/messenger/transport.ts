@@ -2,14 +2,14 @@
 import { allEnded, closable, type Closable } from '../../base/lifecycle';
 import type { LogRecord, Tail, Topic } from '../../ports/log';
 import { Fetcher } from '../consume/fetcher';
-import { Sender } from '../produce/producer';
-import type { SenderOptions } from '../produce/producer-options';
+import { Producer } from '../produce/producer';
+import type { ProducerOptions } from '../produce/producer-options';
 import { openTail } from '../consume/tail';
 import { Topics, type TopicsOptions } from '../cluster/topics';
-import type { View } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
 
 /** Operations on Kafka that the messenger needs. */
-export interface Roads {
+export interface Transport {
   /** Creates a missing topic if creation is enabled. Resolves with the number of partitions. */
   ensure(topic: Topic): Promise<number>;
   /**
@@ -19,22 +19,23 @@ export interface Roads {
    */
   append(topic: string, partition: number, record: LogRecord, withinMs: number): Promise<void>;
   /** Reads all records that are appended to the partition from now on. */
-  tail(topic: string, partition: number, via: 'inbox' | 'tails'): Promise<Tail>;
+  tail(topic: string, partition: number, channel: 'inbox' | 'tails'): Promise<Tail>;
   /** Returns true if the partition has a known leader. */
   isLed(topic: string, partition: number): boolean;
 }
 
 /** Opens the transport. Closing waits for records in flight, for at most two seconds. */
-export function openRoads(view: View, options: TopicsOptions = {}): Roads & Closable {
-  const topics = new Topics(view, options);
+export function openTransport(metadata: ClusterMetadata, options: TopicsOptions = {}): Transport & Closable {
+  const topics = new Topics(metadata, options);
   // The inbox grows with the instances, so a new instance can use a partition that did not exist before.
-  const shapeOf: SenderOptions['shapeOf'] = (topic, again) => (again ? topics.shapeAgain(topic) : topics.shape(topic));
-  const sender = new Sender(view, { via: 'post', shapeOf });
-  const fetchers = { inbox: new Fetcher(view, 'inbox'), tails: new Fetcher(view, 'tails') };
+  const shapeOf: ProducerOptions['shapeOf'] = (topic, again) =>
+    again ? topics.shapeAgain(topic) : topics.shape(topic);
+  const sender = new Producer(metadata, { channel: 'messenger', shapeOf });
+  const fetchers = { inbox: new Fetcher(metadata, 'inbox'), tails: new Fetcher(metadata, 'tails') };
   return {
     async ensure(topic) {
       // Operators can create the topic with another number of partitions. Any number works.
-      const partitions = (await view.find(topic.name)) ?? topic.partitions;
+      const partitions = (await metadata.findTopic(topic.name)) ?? topic.partitions;
       return (await topics.ensure({ ...topic, partitions })).partitions;
     },
     // The result is not used, and a promise without it would cost more than the cast.
@@ -44,7 +45,7 @@ export function openRoads(view: View, options: TopicsOptions = {}): Roads & Clos
       const offset = (await topics.offsets([{ topic, partition }], 'end')).get(partition) ?? 0;
       return openTail(fetchers[via], [{ topic, partition, offset }], () => undefined);
     },
-    isLed: (topic, partition) => view.leader({ topic, partition }) !== undefined,
+    isLed: (topic, partition) => metadata.leader({ topic, partition }) !== undefined,
     ...closable(async () => {
       await allEnded('closing the messenger', [fetchers.inbox.close(), fetchers.tails.close(), sender.close()]);
     }),

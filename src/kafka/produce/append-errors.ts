@@ -1,7 +1,7 @@
 /** Checks records before they are sent, and builds the errors for records that were not written. */
 import { BusError } from '../../base/errors';
 import type { Append } from '../../ports/log';
-import type { WireError } from '../protocol/errors';
+import type { KafkaError } from '../protocol/errors';
 import { recordBytesMax } from '../protocol/record-size';
 import type { TopicShape } from '../cluster/topics';
 import type { Produced } from '../protocol/types';
@@ -23,7 +23,7 @@ export function checkRecord(topic: string, shape: TopicShape, { partition, key }
 export function reasonsByIndex(
   count: number,
   named: Produced['refused'],
-  { message }: WireError,
+  { message }: KafkaError,
 ): ReadonlyMap<number, string> {
   const reasons = new Map(
     named.filter(({ index }) => index >= 0 && index < count).map(({ index, reason }) => [index, reason]),
@@ -33,7 +33,7 @@ export function reasonsByIndex(
 }
 
 /** Returns the error for a record that the broker rejects however often it is sent. */
-export function refusal(lane: string, bytes: number, error: WireError, reason: string): BusError {
+export function rejection(lane: string, bytes: number, error: KafkaError, reason: string): BusError {
   if (error.code === 'MESSAGE_TOO_LARGE' || error.code === 'RECORD_LIST_TOO_LARGE') {
     const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
     return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);

@@ -1,10 +1,10 @@
 /** Sends the batches of all partitions that one broker leads, together in one Produce request at a time. */
 import { every } from '../../base/clock';
-import type { Via } from '../client/broker-client';
-import type { View } from '../cluster/metadata';
-import { WireError, wireErrorOf } from '../protocol/errors';
+import type { Channel } from '../client/broker-client';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { KafkaError, kafkaErrorOf } from '../protocol/errors';
 import type { Produced } from '../protocol/types';
-import type { Batch, Lane } from './partition-queue';
+import type { Batch, PartitionQueue } from './partition-queue';
 
 /** Maximum number of Produce requests in flight to one broker. Records that arrive meanwhile share the next request. */
 const requestsInFlightMax = 1;
@@ -20,7 +20,7 @@ const newestShare = 1 / 8;
 /** Size at which a request takes no further batch, which bounds its memory and its duration. */
 const requestBytesMax = 4 * 1024 * 1024;
 /** Maximum number of partitions in one request. */
-const requestLanesMax = 100;
+const requestPartitionsMax = 100;
 /**
  * Timeout of a Produce request. The leader waits for its replicas, for as long as the cluster needs to detect a dead
  * one.
@@ -30,33 +30,39 @@ const produceMs = 15_000;
  * Interval at which the metadata is refreshed while a request is unanswered, because its partitions can have a new
  * leader.
  */
-const slowMs = 1_000;
+const reportAfterMs = 1_000;
 
 export interface BrokerSinkParts {
-  readonly view: View;
-  readonly via: Via;
+  readonly metadata: ClusterMetadata;
+  readonly channel: Channel;
   /** Returns the batch that a queue sends next. Undefined if the queue has none, or waits for a producer id. */
-  readonly next: (lane: Lane) => Batch | undefined;
+  readonly next: (queue: PartitionQueue) => Batch | undefined;
   /** Passes the queue to the broker that leads its partition now. */
-  readonly offer: (lane: Lane) => void;
+  readonly offer: (queue: PartitionQueue) => void;
   /** Passes on a queue that is not in this request, after its first batch was checked for expiry. */
-  readonly offerAgain: (lane: Lane) => void;
+  readonly offerAgain: (queue: PartitionQueue) => void;
   /**
    * Handles the response for one batch. `token` identifies the request: only the first outcome of a request counts for
    * a queue.
    */
-  readonly answered: (node: number, token: object, lane: Lane, batch: Batch, answer: Produced | undefined) => void;
-  readonly failed: (node: number, token: object, lane: Lane, batch: Batch, error: WireError) => void;
+  readonly answered: (
+    node: number,
+    token: object,
+    queue: PartitionQueue,
+    batch: Batch,
+    answer: Produced | undefined,
+  ) => void;
+  readonly failed: (node: number, token: object, queue: PartitionQueue, batch: Batch, error: KafkaError) => void;
 }
 
 /** One partition's batch in a request. */
-interface Flight {
-  readonly lane: Lane;
+interface InFlightBatch {
+  readonly queue: PartitionQueue;
   readonly batch: Batch;
 }
 
 export class BrokerSink {
-  readonly #ready: Lane[] = [];
+  readonly #ready: PartitionQueue[] = [];
   #flights = 0;
   #isPlanned = false;
   /** Moving mean of the broker's response time. */
@@ -67,8 +73,8 @@ export class BrokerSink {
     private readonly parts: BrokerSinkParts,
   ) {}
 
-  add(lane: Lane): void {
-    this.#ready.push(lane);
+  add(queue: PartitionQueue): void {
+    this.#ready.push(queue);
     this.#plan();
   }
 
@@ -77,9 +83,9 @@ export class BrokerSink {
    * current request ends.
    */
   followLeaders(): void {
-    const { view, offerAgain } = this.parts;
-    if (this.#ready.every((lane) => view.leader(lane) === this.node)) return;
-    for (const lane of this.#ready.splice(0)) offerAgain(lane);
+    const { metadata, offerAgain } = this.parts;
+    if (this.#ready.every((queue) => metadata.leader(queue) === this.node)) return;
+    for (const queue of this.#ready.splice(0)) offerAgain(queue);
   }
 
   /** Schedules the next request: after all appends of this turn, or after a short delay if the broker is slow. */
@@ -93,53 +99,53 @@ export class BrokerSink {
     const lingerMs = this.#lingerMs;
     // Send after all pending promise callbacks, because each of them can append records.
     if (lingerMs === 0) queueMicrotask(() => process.nextTick(go));
-    else this.parts.view.parts.clock.after(lingerMs, go);
+    else this.parts.metadata.parts.clock.after(lingerMs, go);
   }
 
   #send(): void {
-    const flights: Flight[] = [];
+    const batchesInFlight: InFlightBatch[] = [];
     let bytes = 0;
-    while (this.#ready.length > 0 && flights.length < requestLanesMax && bytes < requestBytesMax) {
-      const lane = this.#ready.shift();
-      if (!lane) break;
-      lane.queued = false;
-      if (this.parts.view.leader(lane) !== this.node) {
-        this.parts.offer(lane);
+    while (this.#ready.length > 0 && batchesInFlight.length < requestPartitionsMax && bytes < requestBytesMax) {
+      const queue = this.#ready.shift();
+      if (!queue) break;
+      queue.queued = false;
+      if (this.parts.metadata.leader(queue) !== this.node) {
+        this.parts.offer(queue);
         continue;
       }
-      const batch = this.parts.next(lane);
+      const batch = this.parts.next(queue);
       if (!batch) continue;
-      flights.push({ lane, batch });
+      batchesInFlight.push({ queue, batch });
       bytes += batch.bytes;
     }
-    if (flights.length > 0) void this.#fly(flights);
+    if (batchesInFlight.length > 0) void this.#fly(batchesInFlight);
   }
 
-  async #fly(flights: readonly Flight[]): Promise<void> {
-    const { answered, failed, view, via } = this.parts;
-    const { wire, clock } = view.parts;
+  async #fly(batchesInFlight: readonly InFlightBatch[]): Promise<void> {
+    const { answered, failed, metadata, channel } = this.parts;
+    const { client, clock } = metadata.parts;
     const token = {};
     const sentMs = clock.mono();
-    for (const { lane, batch } of flights) {
-      lane.flight = token;
+    for (const { queue, batch } of batchesInFlight) {
+      queue.inFlight = token;
       batch.tries++;
       batch.firstSent ??= { monoMs: sentMs, nowMs: clock.now() };
     }
     this.#flights++;
-    const watch = every(clock, slowMs, () => void this.#watch(token, flights));
+    const watch = every(clock, reportAfterMs, () => void this.#watch(token, batchesInFlight));
     try {
-      const at = { node: this.node, via };
-      const asked = flights.map(({ lane, batch }) => ({
-        topic: lane.topic,
-        partition: lane.partition,
+      const at = { node: this.node, channel: channel };
+      const asked = batchesInFlight.map(({ queue, batch }) => ({
+        topic: queue.topic,
+        partition: queue.partition,
         records: batch.items.map(({ record }) => record),
-        ...(lane.producer && { producer: lane.producer }),
+        ...(queue.producer && { producer: queue.producer }),
       }));
-      const answers = await wire.produce(at, asked, produceMs);
+      const answers = await client.produce(at, asked, produceMs);
       this.#answerMs += (clock.mono() - sentMs - this.#answerMs) * newestShare;
-      flights.forEach(({ lane, batch }, i) => answered(this.node, token, lane, batch, answers[i]));
+      batchesInFlight.forEach(({ queue, batch }, i) => answered(this.node, token, queue, batch, answers[i]));
     } catch (error) {
-      for (const { lane, batch } of flights) failed(this.node, token, lane, batch, wireErrorOf(error));
+      for (const { queue, batch } of batchesInFlight) failed(this.node, token, queue, batch, kafkaErrorOf(error));
     }
     watch.cancel();
     this.#flights--;
@@ -150,22 +156,22 @@ export class BrokerSink {
    * Refreshes the metadata while a request is unanswered. A batch whose partition has a new leader fails with an
    * unknown outcome, and is then sent to that leader.
    */
-  async #watch(token: object, flights: readonly Flight[]): Promise<void> {
+  async #watch(token: object, batchesInFlight: readonly InFlightBatch[]): Promise<void> {
     const { node } = this;
-    const { view, failed, offerAgain } = this.parts;
-    await view.refresh();
-    for (const { lane, batch } of flights) {
-      const leader = view.leader(lane);
+    const { metadata, failed, offerAgain } = this.parts;
+    await metadata.refresh();
+    for (const { queue, batch } of batchesInFlight) {
+      const leader = metadata.leader(queue);
       if (leader === undefined || leader === node) continue;
       const said = `broker ${node} did not respond, and broker ${leader} is the leader now`;
-      failed(node, token, lane, batch, new WireError('DEADLINE', said));
+      failed(node, token, queue, batch, new KafkaError('DEADLINE', said));
     }
-    for (const lane of this.#ready.splice(0)) offerAgain(lane);
+    for (const queue of this.#ready.splice(0)) offerAgain(queue);
   }
 
   get #lingerMs(): number {
     // Requests and replies have one batch in flight, so records that arrive meanwhile share the next request anyway.
-    const isFast = this.parts.via === 'post' || this.#answerMs < fastAnswerMs;
+    const isFast = this.parts.channel === 'messenger' || this.#answerMs < fastAnswerMs;
     return isFast ? 0 : Math.min(lingerMsMax, this.#answerMs / fastAnswerMs);
   }
 }

@@ -1,10 +1,10 @@
 /** Queues the records that wait to be written to one partition, as ordered batches of which one is in flight. */
 import type { Clock, Timer } from '../../base/clock';
 import { inPart, type BusError } from '../../base/errors';
-import type { Call, Item } from './pending-appends';
+import type { PendingAppend, Item } from './pending-appends';
 import { nextEpoch, written } from './producer-id';
 import type { TopicShape } from '../cluster/topics';
-import type { ProducerState, Spot } from '../protocol/types';
+import type { ProducerState, TopicPartition } from '../protocol/types';
 
 /**
  * Maximum size of a batch, unless its first record alone is larger. A batch is resent whole until its outcome is known.
@@ -16,7 +16,7 @@ const batchRecordsMax = 2_000;
  * Minimum interval between two lookups of a topic because a record names a partition that does not exist. Without it,
  * every such append would send one.
  */
-const againMs = 1_000;
+const shapeRetryMs = 1_000;
 
 /** Consecutive records of one partition, sent unchanged until their outcome is known. */
 export interface Batch {
@@ -31,13 +31,13 @@ export interface Batch {
   uncertain: boolean;
   tries: number;
   /** Text of the last error, or an empty string. */
-  trouble: string;
+  failure: string;
 }
 
-export class Lane implements Spot {
+export class PartitionQueue implements TopicPartition {
   /** Token of the request in flight. The outcome of any other request is ignored. */
-  flight: object | undefined;
-  resting: Timer | undefined;
+  inFlight: object | undefined;
+  retryTimer: Timer | undefined;
   /** True while the queue waits for a request of its leader, for a known leader, or for a producer id. */
   queued = false;
   /**
@@ -80,7 +80,7 @@ export class Lane implements Spot {
     for (const item of this.#waiting) {
       if (items.length >= batchRecordsMax || (items.length > 0 && bytes + item.bytes > batchBytesMax)) break;
       taken++;
-      if (item.call.over) freed(item);
+      if (item.call.isOver) freed(item);
       else {
         items.push(item);
         bytes += item.bytes;
@@ -105,9 +105,9 @@ export class Lane implements Spot {
   }
   /** Replaces the first batch, which was not written, with these parts of it, in order. */
   replaceFirst(parts: readonly (readonly Item[])[]): void {
-    const { firstSent, tries = 0, trouble = '' } = this.batch ?? {};
+    const { firstSent, tries = 0, failure = '' } = this.batch ?? {};
     const made = parts.filter((items) => items.length > 0).map(batchOf);
-    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, firstSent, tries, trouble })));
+    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, firstSent, tries, failure })));
     if (tries > 0) this.restart();
   }
   /** Advances to the next epoch. Once the broker has seen it, copies of batches of the current epoch are rejected. */
@@ -116,21 +116,21 @@ export class Lane implements Spot {
   }
 
   /** Adds the calls of records that were sent or will be sent, because {@link dropOver} cannot remove them. */
-  addSent(calls: Set<Call>): void {
+  addSent(calls: Set<PendingAppend>): void {
     this.#batches.forEach((batch, n) => {
-      if (n > 0 || batch.uncertain || this.flight) for (const { call } of batch.items) calls.add(call);
+      if (n > 0 || batch.uncertain || this.inFlight) for (const { call } of batch.items) calls.add(call);
     });
   }
 
   /** Removes and frees the records of ended calls, except those of a batch that can have been written. */
   dropOver(freed: (item: Item) => void): void {
     const { batch } = this;
-    if (batch && !this.flight && !batch.uncertain && batch.items.some(({ call }) => call.over)) {
-      this.replaceFirst([batch.items.filter(({ call }) => !call.over)]);
-      for (const item of batch.items) if (item.call.over) freed(item);
+    if (batch && !this.inFlight && !batch.uncertain && batch.items.some(({ call }) => call.isOver)) {
+      this.replaceFirst([batch.items.filter(({ call }) => !call.isOver)]);
+      for (const item of batch.items) if (item.call.isOver) freed(item);
     }
-    const gone = this.#waiting.filter(({ call }) => call.over);
-    if (gone.length > 0) this.#waiting = this.#waiting.filter(({ call }) => !call.over);
+    const gone = this.#waiting.filter(({ call }) => call.isOver);
+    if (gone.length > 0) this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
     for (const item of gone) freed(item);
   }
 }
@@ -140,14 +140,14 @@ export class Lane implements Spot {
  * log or still be written.
  */
 export function failCalls({ items }: Batch, error: BusError): void {
-  const counts = new Map<Call, number>();
+  const counts = new Map<PendingAppend, number>();
   for (const { call } of items) counts.set(call, (counts.get(call) ?? 0) + 1);
   for (const [call, count] of counts) call.fail(count < call.count ? inPart(error) : error);
 }
 
 function batchOf(items: readonly Item[]): Batch {
   const bytes = items.reduce((sum, item) => sum + item.bytes, 0);
-  return { items, bytes, firstSent: undefined, uncertain: false, tries: 0, trouble: '' };
+  return { items, bytes, firstSent: undefined, uncertain: false, tries: 0, failure: '' };
 }
 
 /**
@@ -159,16 +159,16 @@ export function sinceSentMs({ firstSent }: Batch, clock: Clock): number {
 }
 
 /** Partition queues of one topic, and the calls that wait for its number of partitions. */
-export class TopicLanes {
-  readonly lanes: Lane[] = [];
+export class TopicQueues {
+  readonly queues: PartitionQueue[] = [];
   shape: TopicShape | undefined;
   /** Calls that arrived before the shape was known, in order. */
-  readonly waiting: { readonly call: Call; readonly items: readonly Item[] }[] = [];
+  readonly waiting: { readonly call: PendingAppend; readonly items: readonly Item[] }[] = [];
   private askedMs = -Infinity;
 
   /** Text of the last error of a batch of this topic. Undefined if no error is known. */
-  get trouble(): string | undefined {
-    return this.lanes.flatMap(({ batch }) => batch?.trouble || [])[0]; // flatMap skips partitions without a queue
+  get failure(): string | undefined {
+    return this.queues.flatMap(({ batch }) => batch?.failure || [])[0]; // flatMap skips partitions without a queue
   }
 
   /**
@@ -179,7 +179,7 @@ export class TopicLanes {
     const { shape } = this;
     if (!shape || this.waiting.length > 0) return undefined;
     const isBeyond = items.some(({ record }) => record.partition >= shape.partitions);
-    if (!isBeyond || nowMs - this.askedMs < againMs) return shape;
+    if (!isBeyond || nowMs - this.askedMs < shapeRetryMs) return shape;
     this.askedMs = nowMs;
     return undefined;
   }

@@ -8,25 +8,25 @@ import { type Append, type LogRecord, partlyFailed } from '../../ports/log';
 import { copyRecord, recordBytes, recordBytesMax, waitingBytesMax } from '../protocol/record-size';
 
 /** Position of a written record, and its timestamp if the topic uses LogAppendTime. */
-export interface Landed {
+export interface Acknowledged {
   readonly partition: number;
   readonly offset: number;
   readonly timeMs: number | null;
 }
 /** One append. It ends when the outcome of every record is known. */
-export interface Call {
+export interface PendingAppend {
   readonly topic: string;
   /** Number of its records. */
   readonly count: number;
   readonly begunMs: number;
   /** Time after which the append rejects with Unreachable. */
   readonly withinMs: number;
-  over: boolean;
+  isOver: boolean;
   /** True if at least one of its records is in the log. */
-  landed: boolean;
+  isAcknowledged: boolean;
   done(): void;
   /** Marks a record as written. */
-  land(index: number, place: Landed): void;
+  acknowledge(index: number, place: Acknowledged): void;
   /** Marks a record as rejected. The call still waits for the outcome of its other records. */
   refuse(index: number, error: BusError): void;
   fail(error: unknown): void;
@@ -35,7 +35,7 @@ export interface Call {
 export interface Item {
   readonly record: Append;
   readonly bytes: number;
-  readonly call: Call;
+  readonly call: PendingAppend;
   /** Index of the record in its call. */
   readonly index: number;
 }
@@ -48,8 +48,8 @@ const reservedBytes = 4 * 1024 * 1024;
 /** Delay before a retry that an Overloaded error recommends. */
 const retryAfterMs = 100;
 
-export class Calls {
-  readonly #open = new Set<Call>();
+export class PendingAppends {
+  readonly #open = new Set<PendingAppend>();
   readonly #capacity = new Capacity({ count: Infinity, bytes: waitingBytesMax });
   readonly #topics = new Map<string, Capacity>();
   #idle: Deferred<void> | undefined;
@@ -83,36 +83,36 @@ export class Calls {
     topic: string,
     count: number,
     withinMs: number,
-  ): { readonly call: Call; readonly landed: Promise<readonly Landed[]> } {
-    const result = deferred<readonly Landed[]>();
-    const places = Array.from<Landed>({ length: count });
+  ): { readonly call: PendingAppend; readonly landed: Promise<readonly Acknowledged[]> } {
+    const result = deferred<readonly Acknowledged[]>();
+    const places = Array.from<Acknowledged>({ length: count });
     const failed = new Map<number, BusError>();
     const end = (): void => {
-      call.over = true;
+      call.isOver = true;
       this.#open.delete(call);
       if (this.#open.size === 0) this.#idle?.resolve();
     };
     let left = count;
     const known = (): void => {
       left--;
-      if (left === 0 && !call.over) call.done();
+      if (left === 0 && !call.isOver) call.done();
     };
-    const call: Call = {
+    const call: PendingAppend = {
       topic,
       count,
       begunMs: this.clock.mono(),
       withinMs,
-      over: false,
-      landed: false,
+      isOver: false,
+      isAcknowledged: false,
       done() {
         end();
         const error = partlyFailed(failed, count);
         if (error) result.reject(error);
         else result.resolve(places);
       },
-      land(index, place) {
+      acknowledge(index, place) {
         places[index] = place;
-        call.landed = true;
+        call.isAcknowledged = true;
         known();
       },
       refuse(index, error) {
@@ -120,7 +120,7 @@ export class Calls {
         known();
       },
       fail(error) {
-        if (call.over) return;
+        if (call.isOver) return;
         end();
         result.reject(error);
       },
@@ -133,7 +133,7 @@ export class Calls {
    * Returns copies of the records of a call, because the caller can reuse its buffers. Each copy holds room in the
    * queue until it is freed.
    */
-  itemsOf(call: Call, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
+  itemsOf(call: PendingAppend, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
     const items = records.map((record, index) => ({
       record: copyRecord(record),
       bytes: sizes[index] ?? 0,
@@ -149,11 +149,11 @@ export class Calls {
   }
 
   /** Returns the calls whose time has run out. */
-  overdue(): readonly Call[] {
+  overdue(): readonly PendingAppend[] {
     const nowMs = this.clock.mono();
     return [...this.#open].filter(({ begunMs, withinMs }) => nowMs - begunMs >= withinMs);
   }
-  all(): readonly Call[] {
+  all(): readonly PendingAppend[] {
     return [...this.#open];
   }
 

@@ -4,9 +4,9 @@
 // before, the broker returns the offset of that copy. It rejects a copy that arrives after later batches, or after a
 // higher epoch.
 import { sleep } from '../../base/clock';
-import { sayError } from '../../base/errors';
-import { WireError } from '../protocol/errors';
-import { pauseMs, type View } from '../cluster/metadata';
+import { errorMessage } from '../../base/errors';
+import { KafkaError } from '../protocol/errors';
+import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
 import type { ProducerState } from '../protocol/types';
 
 const epochMax = 32_767;
@@ -31,7 +31,7 @@ export function nextEpoch({ id, epoch }: ProducerState): ProducerState {
  * Returns true if the broker rejected a batch because of its id, epoch or sequence number, so this copy was not
  * written.
  */
-export const isSequenceError = ({ code }: WireError): boolean => sequenceErrors.has(code);
+export const isSequenceError = ({ code }: KafkaError): boolean => sequenceErrors.has(code);
 const sequenceErrors: ReadonlySet<string> = new Set([
   'OUT_OF_ORDER_SEQUENCE_NUMBER',
   'INVALID_PRODUCER_EPOCH',
@@ -39,11 +39,11 @@ const sequenceErrors: ReadonlySet<string> = new Set([
 ]);
 
 export interface ProducerIdParts {
-  readonly view: View;
+  readonly metadata: ClusterMetadata;
   /** Called when an id is available. */
   readonly ready: () => void;
   /** Called when the brokers refuse an id until an operator changes permissions or settings. */
-  readonly refused: (error: WireError) => void;
+  readonly refused: (error: KafkaError) => void;
   readonly closing: AbortSignal;
 }
 
@@ -71,15 +71,15 @@ export class ProducerId {
   async #request(): Promise<void> {
     if (this.#requesting) return;
     this.#requesting = true;
-    const { view, ready, refused, closing } = this.parts;
-    let fatal: WireError | undefined;
+    const { metadata, ready, refused, closing } = this.parts;
+    let fatal: KafkaError | undefined;
     for (let tries = 0; this.#id === undefined && !fatal && !closing.aborted; tries++) {
       try {
-        this.#id = await view.parts.wire.initProducerId();
+        this.#id = await metadata.parts.client.initProducerId();
       } catch (error) {
-        this.failure = sayError(error);
-        if (error instanceof WireError && error.fatal) fatal = error;
-        else await sleep(view.parts.clock, pauseMs(view.parts.random, tries, retryPauseMsMax), closing);
+        this.failure = errorMessage(error);
+        if (error instanceof KafkaError && error.fatal) fatal = error;
+        else await sleep(metadata.parts.clock, pauseMs(metadata.parts.random, tries, retryPauseMsMax), closing);
       }
     }
     this.#requesting = false;

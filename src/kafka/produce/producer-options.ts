@@ -1,13 +1,13 @@
 /** Options of a producer. */
-import type { Via } from '../client/broker-client';
+import type { Channel } from '../client/broker-client';
 import type { TopicShape } from '../cluster/topics';
 
-export interface SenderOptions {
+export interface ProducerOptions {
   /** Time after which an append without its own limit rejects with Unreachable. Default 30,000 ms. */
   readonly appendMs?: number;
   /** Time after which a batch with an unknown outcome is given up. Default 600,000 ms. */
   readonly unknownMs?: number;
-  readonly via?: Via;
+  readonly channel?: Channel;
   /**
    * Makes the broker write each batch once even if it arrives several times. Costs one request before the first batch.
    */

@@ -1,10 +1,10 @@
 /** Decodes the record batches of a fetch response, in time linear in its bytes even if they are damaged or hostile. */
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import type { Stored } from '../../ports/log';
 import { at } from './batch-writer';
 import { readI64 } from './primitives';
 import { crc32c } from './crc32c';
-import { WireError } from './errors';
+import { KafkaError } from './errors';
 import { UnknownCodecError, unpack } from './compression';
 
 /** Maximum number of headers decoded per record; the rest are skipped. Only records of other producers have more. */
@@ -23,7 +23,7 @@ const answerBytesMax = 16 * 1024 * 1024;
 const answerRecordsMax = 100_000;
 
 /** Decompressed bytes and records that were decoded so far from all partitions of one response. */
-export class Taken {
+export class BatchRead {
   bytes = 0;
   records = 0;
   get enough(): boolean {
@@ -43,7 +43,7 @@ export interface ReadRecords {
    * intact · UNDECODABLE: the checksum is correct, but the content is invalid · UNSUPPORTED_COMPRESSION_TYPE: this
    * version of Node.js lacks the codec. Its `until`, if set, is the offset at which to continue without the batch.
    */
-  readonly error: WireError | null;
+  readonly error: KafkaError | null;
 }
 
 const isTransactional = 1 << 4;
@@ -63,7 +63,7 @@ export function readRecords(
   partition: number,
   from: number,
   aborted: readonly Aborted[] = [],
-  taken = new Taken(),
+  taken = new BatchRead(),
 ): ReadRecords {
   const records: Stored[] = [];
   const waiting = aborted.toSorted((a, b) => a.first - b.first);
@@ -104,12 +104,12 @@ function damageOf(bytes: Buffer, start: number): string | undefined {
  * intact records. `until` is the start of the next batch if that is intact. Otherwise it follows the batch's last
  * offset if two fields agree on it, and else it skips one offset.
  */
-function damaged(damage: string, bytes: Buffer, start: number, next: number): WireError {
+function damaged(damage: string, bytes: Buffer, start: number, next: number): KafkaError {
   const delta = bytes.readInt32BE(start + at.lastDelta);
   const last = offsetAt(bytes, start) + delta;
   const agrees = delta >= 0 && delta < batchRecordsMax && bytes.readInt32BE(start + at.count) === delta + 1;
   const until = wholeBehind(bytes, start, next) ?? (agrees && last >= next ? last + 1 : next + 1);
-  return new WireError('CORRUPT_MESSAGE', `the batch at ${next}: ${damage}`, { until });
+  return new KafkaError('CORRUPT_MESSAGE', `the batch at ${next}: ${damage}`, { until });
 }
 /** Returns the offset of the next batch if that is complete, intact and after `next`; else undefined. */
 function wholeBehind(bytes: Buffer, start: number, next: number): number | undefined {
@@ -131,18 +131,18 @@ function lastOf(bytes: Buffer, start: number): number {
   return readI64(bytes, start + at.baseOffset) + delta;
 }
 
-function undecodable(error: unknown, next: number, last: number | undefined): WireError {
+function undecodable(error: unknown, next: number, last: number | undefined): KafkaError {
   const what = last === undefined ? `the batch at ${next}` : `the batch at ${next} to ${last}`;
   const until = last !== undefined && last >= next ? { until: last + 1 } : {};
   const code = error instanceof UnknownCodecError ? 'UNSUPPORTED_COMPRESSION_TYPE' : 'UNDECODABLE';
-  return new WireError(code, `${what}: ${sayError(error)}`, { ...until, cause: error });
+  return new KafkaError(code, `${what}: ${errorMessage(error)}`, { ...until, cause: error });
 }
 
 interface Batch {
   readonly bytes: Buffer;
   readonly partition: number;
   readonly from: number;
-  readonly taken: Taken;
+  readonly taken: BatchRead;
 }
 
 /**

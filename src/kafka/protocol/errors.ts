@@ -1,26 +1,35 @@
 /** Maps Kafka's error codes to the client's reactions, and defines the one error type that Kafka requests throw. */
-import { type BusCode, BusError, sayError, sentence } from '../../base/errors';
+import { type BusCode, BusError, errorMessage, sentence } from '../../base/errors';
 
 /**
  * Reaction of the client to an error.
- * `again`: retry after a pause · `leader`: look up the partition's leader, then retry · `coordinator`: look up the
- * group's coordinator, then retry · `rejoin`: join again with the same member id · `anew`: the assigned partitions are
- * lost, so join as a new member · `named`: join again with the assigned member id · `gone`: the requested offset does
- * not exist · `refused`: never retry this request · `stop`: do not retry until an operator changes permissions or
- * settings.
+ * `retry`: retry after a pause · `leader`: look up the partition's leader, then retry · `coordinator`: look up the
+ * group's coordinator, then retry · `rejoin`: join again with the same member id · `newMember`: the assigned partitions
+ * are lost, so join as a new member · `useAssignedId`: join again with the assigned member id · `offsetMissing`: the
+ * requested offset does not exist · `rejected`: never retry this request · `fatal`: do not retry until an operator
+ * changes permissions or settings.
  */
-export type Step = 'again' | 'leader' | 'coordinator' | 'rejoin' | 'anew' | 'named' | 'gone' | 'refused' | 'stop';
+export type NextStep =
+  | 'retry'
+  | 'leader'
+  | 'coordinator'
+  | 'rejoin'
+  | 'newMember'
+  | 'useAssignedId'
+  | 'offsetMissing'
+  | 'rejected'
+  | 'fatal';
 
 interface Row {
   readonly number: number;
-  readonly step: Step;
+  readonly step: NextStep;
   /** True if the broker can have executed the request despite the error. */
   readonly uncertain: boolean;
   /** Code of the BusError that callers of the bus receive. */
   readonly bus: BusCode;
 }
-function row(number: number, step: Step, more: Partial<Row> = {}): Row {
-  return { number, step, uncertain: false, bus: step === 'stop' ? 'Config' : 'Unreachable', ...more };
+function row(number: number, step: NextStep, more: Partial<Row> = {}): Row {
+  return { number, step, uncertain: false, bus: step === 'fatal' ? 'Config' : 'Unreachable', ...more };
 }
 const unsure = { uncertain: true } as const;
 const notAllowed = { bus: 'NotAllowed' } as const;
@@ -28,66 +37,66 @@ const tooLarge = { bus: 'TooLarge' } as const;
 
 /** Reactions by Kafka's error names. Numbers below -1 belong to errors of this client, which no broker sends. */
 const rows = {
-  UNKNOWN_SERVER_ERROR: row(-1, 'again', unsure),
-  OFFSET_OUT_OF_RANGE: row(1, 'gone'),
-  CORRUPT_MESSAGE: row(2, 'again'),
+  UNKNOWN_SERVER_ERROR: row(-1, 'retry', unsure),
+  OFFSET_OUT_OF_RANGE: row(1, 'offsetMissing'),
+  CORRUPT_MESSAGE: row(2, 'retry'),
   UNKNOWN_TOPIC_OR_PARTITION: row(3, 'leader'),
   LEADER_NOT_AVAILABLE: row(5, 'leader'),
   // Also sent when the leader moves while the record waits for its replicas, so the record can be written.
   NOT_LEADER_OR_FOLLOWER: row(6, 'leader', unsure),
-  REQUEST_TIMED_OUT: row(7, 'again', unsure),
+  REQUEST_TIMED_OUT: row(7, 'retry', unsure),
   BROKER_NOT_AVAILABLE: row(8, 'leader'),
   REPLICA_NOT_AVAILABLE: row(9, 'leader'),
-  MESSAGE_TOO_LARGE: row(10, 'refused', tooLarge),
-  OFFSET_METADATA_TOO_LARGE: row(12, 'refused', tooLarge),
+  MESSAGE_TOO_LARGE: row(10, 'rejected', tooLarge),
+  OFFSET_METADATA_TOO_LARGE: row(12, 'rejected', tooLarge),
   NETWORK_EXCEPTION: row(13, 'leader', unsure),
-  COORDINATOR_LOAD_IN_PROGRESS: row(14, 'again'),
+  COORDINATOR_LOAD_IN_PROGRESS: row(14, 'retry'),
   COORDINATOR_NOT_AVAILABLE: row(15, 'coordinator'),
   NOT_COORDINATOR: row(16, 'coordinator'),
-  INVALID_TOPIC_EXCEPTION: row(17, 'stop'),
-  RECORD_LIST_TOO_LARGE: row(18, 'refused', tooLarge),
-  NOT_ENOUGH_REPLICAS: row(19, 'again'),
-  NOT_ENOUGH_REPLICAS_AFTER_APPEND: row(20, 'again', unsure),
-  ILLEGAL_GENERATION: row(22, 'anew'),
-  INCONSISTENT_GROUP_PROTOCOL: row(23, 'stop'),
-  INVALID_GROUP_ID: row(24, 'stop'),
-  UNKNOWN_MEMBER_ID: row(25, 'anew'),
-  INVALID_SESSION_TIMEOUT: row(26, 'stop'),
+  INVALID_TOPIC_EXCEPTION: row(17, 'fatal'),
+  RECORD_LIST_TOO_LARGE: row(18, 'rejected', tooLarge),
+  NOT_ENOUGH_REPLICAS: row(19, 'retry'),
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: row(20, 'retry', unsure),
+  ILLEGAL_GENERATION: row(22, 'newMember'),
+  INCONSISTENT_GROUP_PROTOCOL: row(23, 'fatal'),
+  INVALID_GROUP_ID: row(24, 'fatal'),
+  UNKNOWN_MEMBER_ID: row(25, 'newMember'),
+  INVALID_SESSION_TIMEOUT: row(26, 'fatal'),
   REBALANCE_IN_PROGRESS: row(27, 'rejoin'),
-  INVALID_COMMIT_OFFSET_SIZE: row(28, 'refused', tooLarge),
-  TOPIC_AUTHORIZATION_FAILED: row(29, 'stop', notAllowed),
-  GROUP_AUTHORIZATION_FAILED: row(30, 'stop', notAllowed),
-  CLUSTER_AUTHORIZATION_FAILED: row(31, 'stop', notAllowed),
-  INVALID_TIMESTAMP: row(32, 'refused'),
-  UNSUPPORTED_SASL_MECHANISM: row(33, 'stop'),
+  INVALID_COMMIT_OFFSET_SIZE: row(28, 'rejected', tooLarge),
+  TOPIC_AUTHORIZATION_FAILED: row(29, 'fatal', notAllowed),
+  GROUP_AUTHORIZATION_FAILED: row(30, 'fatal', notAllowed),
+  CLUSTER_AUTHORIZATION_FAILED: row(31, 'fatal', notAllowed),
+  INVALID_TIMESTAMP: row(32, 'rejected'),
+  UNSUPPORTED_SASL_MECHANISM: row(33, 'fatal'),
   /** The listener accepts no login, or expects another handshake first. */
-  ILLEGAL_SASL_STATE: row(34, 'stop'),
-  UNSUPPORTED_VERSION: row(35, 'stop'),
-  TOPIC_ALREADY_EXISTS: row(36, 'refused'),
-  INVALID_PARTITIONS: row(37, 'stop'),
-  INVALID_REPLICATION_FACTOR: row(38, 'stop'),
-  INVALID_CONFIG: row(40, 'stop'),
+  ILLEGAL_SASL_STATE: row(34, 'fatal'),
+  UNSUPPORTED_VERSION: row(35, 'fatal'),
+  TOPIC_ALREADY_EXISTS: row(36, 'rejected'),
+  INVALID_PARTITIONS: row(37, 'fatal'),
+  INVALID_REPLICATION_FACTOR: row(38, 'fatal'),
+  INVALID_CONFIG: row(40, 'fatal'),
   NOT_CONTROLLER: row(41, 'leader'),
-  INVALID_REQUEST: row(42, 'refused'),
-  POLICY_VIOLATION: row(44, 'stop'),
+  INVALID_REQUEST: row(42, 'rejected'),
+  POLICY_VIOLATION: row(44, 'fatal'),
   // The batch was not written: the broker lacks the batch before it, or has a later one or a higher producer epoch.
-  OUT_OF_ORDER_SEQUENCE_NUMBER: row(45, 'again'),
-  INVALID_PRODUCER_EPOCH: row(47, 'again'),
+  OUT_OF_ORDER_SEQUENCE_NUMBER: row(45, 'retry'),
+  INVALID_PRODUCER_EPOCH: row(47, 'retry'),
   KAFKA_STORAGE_ERROR: row(56, 'leader', unsure),
-  SASL_AUTHENTICATION_FAILED: row(58, 'stop', notAllowed),
-  UNKNOWN_PRODUCER_ID: row(59, 'again'),
-  NON_EMPTY_GROUP: row(68, 'refused'),
-  GROUP_ID_NOT_FOUND: row(69, 'refused'),
+  SASL_AUTHENTICATION_FAILED: row(58, 'fatal', notAllowed),
+  UNKNOWN_PRODUCER_ID: row(59, 'retry'),
+  NON_EMPTY_GROUP: row(68, 'rejected'),
+  GROUP_ID_NOT_FOUND: row(69, 'rejected'),
   FENCED_LEADER_EPOCH: row(74, 'leader'),
   UNKNOWN_LEADER_EPOCH: row(75, 'leader'),
-  UNSUPPORTED_COMPRESSION_TYPE: row(76, 'stop'),
+  UNSUPPORTED_COMPRESSION_TYPE: row(76, 'fatal'),
   OFFSET_NOT_AVAILABLE: row(78, 'leader'),
-  MEMBER_ID_REQUIRED: row(79, 'named'),
-  GROUP_MAX_SIZE_REACHED: row(81, 'stop'),
-  FENCED_INSTANCE_ID: row(82, 'anew'),
-  INVALID_RECORD: row(87, 'refused'),
-  UNSTABLE_OFFSET_COMMIT: row(88, 'again'),
-  THROTTLING_QUOTA_EXCEEDED: row(89, 'again'),
+  MEMBER_ID_REQUIRED: row(79, 'useAssignedId'),
+  GROUP_MAX_SIZE_REACHED: row(81, 'fatal'),
+  FENCED_INSTANCE_ID: row(82, 'newMember'),
+  INVALID_RECORD: row(87, 'rejected'),
+  UNSTABLE_OFFSET_COMMIT: row(88, 'retry'),
+  THROTTLING_QUOTA_EXCEEDED: row(89, 'retry'),
   /** No response arrived in time. If the request was sent, its connection was closed. */
   DEADLINE: row(-101, 'leader', unsure),
   /** The connection failed, or ended before the response. */
@@ -97,22 +106,22 @@ const rows = {
   /** The address of the node is unknown. */
   UNKNOWN_NODE: row(-104, 'leader'),
   /** The response, or a record in it, violates the protocol. */
-  UNDECODABLE: row(-105, 'refused'),
+  UNDECODABLE: row(-105, 'rejected'),
   /** The TLS handshake failed, for example because the server's certificate is not trusted. */
-  TLS: row(-106, 'stop'),
+  TLS: row(-106, 'fatal'),
   /** A secret that the settings name is missing or cannot be read. */
-  SECRET: row(-107, 'stop'),
+  SECRET: row(-107, 'fatal'),
   /** This client was closed. */
-  CLOSED: row(-108, 'refused', { bus: 'Closed', uncertain: true }),
+  CLOSED: row(-108, 'rejected', { bus: 'Closed', uncertain: true }),
 } as const satisfies Readonly<Record<string, Row>>;
 
-export type WireCode = keyof typeof rows;
+export type KafkaErrorCode = keyof typeof rows;
 const names = new Map(Object.entries(rows).map(([name, { number }]) => [number, name]));
 
 /** Error of one request, or of one partition in it. */
-export class WireError extends Error {
+export class KafkaError extends Error {
   override readonly name = 'WireError';
-  readonly step: Step;
+  readonly step: NextStep;
   /** True if the broker can have executed the request. Never true when nothing was sent. */
   readonly uncertain: boolean;
   /** Member id that the coordinator assigned, with MEMBER_ID_REQUIRED. */
@@ -122,7 +131,7 @@ export class WireError extends Error {
 
   constructor(
     /** Kafka's name of the error, or a name of this client. Unknown names count as UNKNOWN_SERVER_ERROR. */
-    readonly code: WireCode | (string & {}),
+    readonly code: KafkaErrorCode | (string & {}),
     message: string,
     facts: { sent?: boolean; memberId?: string; until?: number; cause?: unknown } = {},
   ) {
@@ -139,11 +148,11 @@ export class WireError extends Error {
 
   /** True if the same request can succeed later, sent to the right broker. */
   get retriable(): boolean {
-    return this.step === 'again' || this.step === 'leader' || this.step === 'coordinator';
+    return this.step === 'retry' || this.step === 'leader' || this.step === 'coordinator';
   }
   /** True if the error persists until an operator changes permissions or settings. */
   get fatal(): boolean {
-    return this.step === 'stop';
+    return this.step === 'fatal';
   }
 }
 
@@ -152,7 +161,7 @@ function isOurs(code: string): boolean {
   return rowOf(code).number < -1;
 }
 function rowOf(code: string): Row {
-  return Object.hasOwn(rows, code) ? rows[code as WireCode] : rows.UNKNOWN_SERVER_ERROR; // rows has it
+  return Object.hasOwn(rows, code) ? rows[code as KafkaErrorCode] : rows.UNKNOWN_SERVER_ERROR; // rows has it
 }
 
 /** Operation of a Kafka ACL. */
@@ -168,12 +177,12 @@ export type Right =
   | 'AlterConfigs';
 
 /** Returns the error for a broker's error number; null for 0 (none). `right` is the permission that is required. */
-export function errorOf(number: number, about: string, said?: string | null, right?: Right): WireError | null {
+export function errorOf(number: number, about: string, said?: string | null, right?: Right): KafkaError | null {
   if (number === 0) return null;
   const code = names.get(number) ?? `ERROR_${number}`;
   const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? (right ?? 'Read') : right;
   const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` requires the permission ${needed}` : '';
-  return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
+  return new KafkaError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
 }
 
 /**
@@ -181,11 +190,11 @@ export function errorOf(number: number, about: string, said?: string | null, rig
  * true if the broker can have executed an earlier try of the same request, so that the outcome is unknown.
  */
 export function busErrorOf(error: unknown, what: string, waitedMs: number, user?: string, uncertain = false): BusError {
-  const hint = error instanceof WireError ? hintOf(error, user) : undefined;
-  const message = `${what}: ${sayError(error)}${hint === undefined ? '' : `; ${hint}`}`;
+  const hint = error instanceof KafkaError ? hintOf(error, user) : undefined;
+  const message = `${what}: ${errorMessage(error)}${hint === undefined ? '' : `; ${hint}`}`;
   const ms = Math.round(waitedMs);
-  const outcome = error instanceof WireError && !error.uncertain && !uncertain ? 'not-sent' : 'unknown';
-  switch (error instanceof WireError ? rowOf(error.code).bus : 'Unreachable') {
+  const outcome = error instanceof KafkaError && !error.uncertain && !uncertain ? 'not-sent' : 'unknown';
+  switch (error instanceof KafkaError ? rowOf(error.code).bus : 'Unreachable') {
     case 'NotAllowed':
       return new BusError('NotAllowed', message, { what }, error, notAllowedRemedy(error));
     case 'Config':
@@ -193,7 +202,7 @@ export function busErrorOf(error: unknown, what: string, waitedMs: number, user?
     case 'Closed':
       return new BusError('Closed', message, { outcome, sinceMs: ms }, error);
     default:
-      return new BusError('Unreachable', message, { outcome, waitedMs: ms, cause: sayError(error) }, error);
+      return new BusError('Unreachable', message, { outcome, waitedMs: ms, cause: errorMessage(error) }, error);
   }
 }
 
@@ -201,7 +210,7 @@ const brokersRemedy =
   'Change the settings of the topic or the group, or the version of the brokers, as the message requires.';
 /** Returns the options or the user to check, if the error identifies them; else undefined. */
 function hintOf(
-  { code, message }: WireError,
+  { code, message }: KafkaError,
   user = 'the one that saslUsername or tlsCertFile names',
 ): string | undefined {
   switch (code) {
@@ -233,7 +242,7 @@ function tlsHint(said: string): string {
 }
 
 function notAllowedRemedy(error: unknown): string {
-  return error instanceof WireError && error.code === 'SASL_AUTHENTICATION_FAILED'
+  return error instanceof KafkaError && error.code === 'SASL_AUTHENTICATION_FAILED'
     ? 'Correct saslUsername or the password.'
     : 'Grant the missing permission to the user (kafka-acls.sh), or connect as a user that has it.';
 }
@@ -242,7 +251,7 @@ function notAllowedRemedy(error: unknown): string {
  * Returns the error as a WireError. An unreadable response becomes UNVERIFIED, since it does not show whether the
  * request was executed.
  */
-export function wireErrorOf(error: unknown): WireError {
-  if (error instanceof WireError && error.code !== 'UNDECODABLE') return error;
-  return new WireError('UNVERIFIED', sayError(error), { cause: error });
+export function kafkaErrorOf(error: unknown): KafkaError {
+  if (error instanceof KafkaError && error.code !== 'UNDECODABLE') return error;
+  return new KafkaError('UNVERIFIED', errorMessage(error), { cause: error });
 }

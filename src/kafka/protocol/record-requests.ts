@@ -1,14 +1,24 @@
 /** Encodes requests about records, offsets and metadata in versions that Kafka 3.9 and 4.1 share. Decodes responses. */
-import { ask, type Ask, type Bytes, failIf, keyOf, readByTopic, readNode, verified, writeByTopic } from './request';
+import {
+  apiRequest,
+  type ApiRequest,
+  type ResponseReader,
+  failIf,
+  keyOf,
+  readByTopic,
+  readNode,
+  verified,
+  writeByTopic,
+} from './request';
 import { measureBatch, writeBatch } from './batch-writer';
 import { Writer } from './primitives';
-import { errorOf, WireError } from './errors';
-import { readRecords, Taken } from './batch-reader';
-import type { Answer, Batch, FetchAsk, Fetched, Metadata, Produced, Spot } from './types';
+import { errorOf, KafkaError } from './errors';
+import { readRecords, BatchRead } from './batch-reader';
+import type { PartitionResult, Batch, FetchRequest, Fetched, Metadata, Produced, TopicPartition } from './types';
 
-export function metadata(topics: readonly string[] | null): Ask<Metadata> {
+export function metadata(topics: readonly string[] | null): ApiRequest<Metadata> {
   const body = new Writer().list(topics, (name, writer) => writer.text(name)).bool(false);
-  return ask('Metadata', 3, 7, body, (answer) => {
+  return apiRequest('Metadata', 3, 7, body, (answer) => {
     const nodes = answer.throttle().list((one) => {
       const node = readNode(one);
       one.textOrNull(); // rack
@@ -19,7 +29,7 @@ export function metadata(topics: readonly string[] | null): Ask<Metadata> {
     return { cluster, controller, nodes, topics: answer.list(readTopic) };
   });
 }
-function readTopic(answer: Bytes): Metadata['topics'][number] {
+function readTopic(answer: ResponseReader): Metadata['topics'][number] {
   const number = answer.i16();
   const name = answer.text();
   const internal = answer.bool();
@@ -43,9 +53,9 @@ function byPartition(a: { readonly partition: number }, b: { readonly partition:
 }
 
 /** Encodes the request of a producer without transactions. The broker returns a new id with epoch 0 at each call. */
-export function initProducerId(): Ask<number> {
+export function initProducerId(): ApiRequest<number> {
   const unusedTimeoutMs = -1; // transaction timeout
-  return ask('InitProducerId', 22, 1, new Writer().text(null).i32(unusedTimeoutMs), (answer) => {
+  return apiRequest('InitProducerId', 22, 1, new Writer().text(null).i32(unusedTimeoutMs), (answer) => {
     const number = answer.throttle().i16();
     const refusal = errorOf(number, 'a producer id', null, 'IdempotentWrite');
     if (refusal) throw refusal;
@@ -53,7 +63,7 @@ export function initProducerId(): Ask<number> {
   });
 }
 
-export function produce(batches: readonly Batch[], timeoutMs: number, nowMs: number): Ask<Produced[]> {
+export function produce(batches: readonly Batch[], timeoutMs: number, nowMs: number): ApiRequest<Produced[]> {
   const measured = batches.map((batch) => ({ ...batch, ...measureBatch(batch.records) }));
   const body = new Writer(64 + measured.reduce((sum, { bytes, topic }) => sum + bytes + topic.length * 3 + 16, 0));
   body.text(null).i16(-1).i32(timeoutMs);
@@ -61,7 +71,7 @@ export function produce(batches: readonly Batch[], timeoutMs: number, nowMs: num
     const [buffer, at] = body.i32(partition).i32(bytes).room(bytes);
     writeBatch(buffer, at, records, sizes, nowMs, producer);
   });
-  return ask('Produce', 0, 8, body, (answer) => {
+  return apiRequest('Produce', 0, 8, body, (answer) => {
     const answers = readByTopic(answer, readProduced);
     answer.throttle();
     return verified(batches, answers, ({ topic, partition }, error) => {
@@ -69,7 +79,7 @@ export function produce(batches: readonly Batch[], timeoutMs: number, nowMs: num
     });
   });
 }
-function readProduced(answer: Bytes, topic: string): Produced {
+function readProduced(answer: ResponseReader, topic: string): Produced {
   const partition = answer.i32();
   const number = answer.i16();
   const offset = answer.i64();
@@ -79,11 +89,11 @@ function readProduced(answer: Bytes, topic: string): Produced {
   const about = `${topic}/${partition}`;
   const refusal = errorOf(number, about, answer.textOrNull(), 'Write');
   const error =
-    refusal ?? (offset < 0 ? new WireError('UNVERIFIED', `${about}: written, but the response has no offset`) : null);
+    refusal ?? (offset < 0 ? new KafkaError('UNVERIFIED', `${about}: written, but the response has no offset`) : null);
   return { topic, partition, error, offset, timeMs: timeMs < 0 ? null : timeMs, refused };
 }
 
-export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAsk): Ask<Fetched[]> {
+export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchRequest): ApiRequest<Fetched[]> {
   const body = new Writer().i32(-1).i32(maxWaitMs).i32(bytesMin).i32(bytesMax);
   body.i8(1); // isolation level read_committed
   body.i32(0).i32(-1); // no fetch session
@@ -91,18 +101,23 @@ export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAs
     body.i32(one.partition).i32(-1).i64(one.offset).i64(-1).i32(one.bytesMax);
   });
   body.i32(0).text('');
-  return ask('Fetch', 1, 11, body, (answer) => {
+  return apiRequest('Fetch', 1, 11, body, (answer) => {
     failIf(answer.throttle().i16(), 'fetch');
     answer.i32();
-    const from = new Map(partitions.map((spot) => [keyOf(spot), spot.offset]));
-    const taken = new Taken();
+    const from = new Map(partitions.map((topicPartition) => [keyOf(topicPartition), topicPartition.offset]));
+    const taken = new BatchRead();
     const answers = readByTopic(answer, (one, topic) => readFetched(one, topic, from, taken));
     return verified(partitions, answers, ({ topic, partition, offset }, error) => {
       return { topic, partition, error, records: [], next: offset, start: -1, end: -1, high: -1 };
     });
   });
 }
-function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, number>, taken: Taken): Fetched {
+function readFetched(
+  answer: ResponseReader,
+  topic: string,
+  from: ReadonlyMap<string, number>,
+  taken: BatchRead,
+): Fetched {
   const partition = answer.i32();
   const refusal = errorOf(answer.i16(), `${topic}/${partition}`, null, 'Read');
   const high = answer.i64();
@@ -120,34 +135,44 @@ const times = { start: -2, end: -1, high: -1 };
 const uncommitted = 0;
 const committed = 1;
 export function listOffsets(
-  spots: readonly (Spot & { readonly time: 'start' | 'end' | 'high' | number })[],
-): Ask<(Answer & { readonly offset: number })[]> {
-  const body = new Writer().i32(-1).i8(spots.some(({ time }) => time === 'high') ? uncommitted : committed);
-  writeByTopic(body, spots, ({ partition, time }) => {
+  topicPartitions: readonly (TopicPartition & { readonly time: 'start' | 'end' | 'high' | number })[],
+): ApiRequest<(PartitionResult & { readonly offset: number })[]> {
+  const body = new Writer().i32(-1).i8(topicPartitions.some(({ time }) => time === 'high') ? uncommitted : committed);
+  writeByTopic(body, topicPartitions, ({ partition, time }) => {
     body.i32(partition).i64(typeof time === 'number' ? time : times[time]);
   });
-  return ask('ListOffsets', 2, 3, body, (answer) => {
+  return apiRequest('ListOffsets', 2, 3, body, (answer) => {
     const answers = readByTopic(answer.throttle(), (one, topic) => {
       const partition = one.i32();
       const error = errorOf(one.i16(), `${topic}/${partition}`, null, 'Describe');
       one.i64(); // timestamp of the record found
       return { topic, partition, error, offset: one.i64() };
     });
-    return verified(spots, answers, ({ topic, partition }, error) => ({ topic, partition, error, offset: -1 }));
+    return verified(topicPartitions, answers, ({ topic, partition }, error) => ({
+      topic,
+      partition,
+      error,
+      offset: -1,
+    }));
   });
 }
 
 export function deleteRecords(
-  spots: readonly (Spot & { readonly before: number })[],
+  topicPartitions: readonly (TopicPartition & { readonly before: number })[],
   timeoutMs: number,
-): Ask<(Answer & { readonly start: number })[]> {
+): ApiRequest<(PartitionResult & { readonly start: number })[]> {
   const body = new Writer();
-  writeByTopic(body, spots, ({ partition, before }) => body.i32(partition).i64(before));
-  return ask('DeleteRecords', 21, 1, body.i32(timeoutMs), (answer) => {
+  writeByTopic(body, topicPartitions, ({ partition, before }) => body.i32(partition).i64(before));
+  return apiRequest('DeleteRecords', 21, 1, body.i32(timeoutMs), (answer) => {
     const answers = readByTopic(answer.throttle(), (one, topic) => {
       const [partition, start] = [one.i32(), one.i64()];
       return { topic, partition, start, error: errorOf(one.i16(), `${topic}/${partition}`, null, 'Delete') };
     });
-    return verified(spots, answers, ({ topic, partition }, error) => ({ topic, partition, error, start: -1 }));
+    return verified(topicPartitions, answers, ({ topic, partition }, error) => ({
+      topic,
+      partition,
+      error,
+      start: -1,
+    }));
   });
 }

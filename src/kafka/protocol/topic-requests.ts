@@ -1,15 +1,15 @@
 /** Encodes requests that create, delete and change topics and read settings. Decodes their responses. */
-import { ask, type Ask, type Bytes } from './request';
+import { apiRequest, type ApiRequest, type ResponseReader } from './request';
 import { Writer } from './primitives';
-import { errorOf, type WireError } from './errors';
-import type { NewTopic, TopicAnswer, TopicConfigs } from './types';
+import { errorOf, type KafkaError } from './errors';
+import type { NewTopic, TopicResult, TopicConfigs } from './types';
 
-export function createTopics(topics: readonly NewTopic[], timeoutMs: number): Ask<TopicAnswer[]> {
+export function createTopics(topics: readonly NewTopic[], timeoutMs: number): ApiRequest<TopicResult[]> {
   const body = new Writer().list(topics, (topic, writer) => {
     writer.text(topic.name).i32(topic.partitions).i16(topic.replicas).i32(0);
     writer.list(Object.entries(topic.configs), ([name, value]) => writer.text(name).text(value));
   });
-  return ask('CreateTopics', 19, 4, body.i32(timeoutMs).bool(false), (answer) =>
+  return apiRequest('CreateTopics', 19, 4, body.i32(timeoutMs).bool(false), (answer) =>
     answer.throttle().list((one) => {
       const [topic, number] = [one.text(), one.i16()];
       return { topic, error: errorOf(number, topic, one.textOrNull(), 'Create') };
@@ -17,9 +17,9 @@ export function createTopics(topics: readonly NewTopic[], timeoutMs: number): As
   );
 }
 
-export function deleteTopics(topics: readonly string[], timeoutMs: number): Ask<TopicAnswer[]> {
+export function deleteTopics(topics: readonly string[], timeoutMs: number): ApiRequest<TopicResult[]> {
   const body = new Writer().list(topics, (name, writer) => writer.text(name)).i32(timeoutMs);
-  return ask('DeleteTopics', 20, 3, body, (answer) =>
+  return apiRequest('DeleteTopics', 20, 3, body, (answer) =>
     answer.throttle().list((one) => {
       const topic = one.text();
       return { topic, error: errorOf(one.i16(), topic, null, 'Delete') };
@@ -27,27 +27,27 @@ export function deleteTopics(topics: readonly string[], timeoutMs: number): Ask<
   );
 }
 
-export function growTopic(topic: string, partitions: number, timeoutMs: number): Ask<void> {
+export function createPartitions(topic: string, partitions: number, timeoutMs: number): ApiRequest<void> {
   const body = new Writer().list([topic], (name, writer) =>
     writer
       .text(name)
       .i32(partitions)
       .list(null, () => {}),
   );
-  return ask('CreatePartitions', 37, 1, body.i32(timeoutMs).bool(false), (answer) => {
+  return apiRequest('CreatePartitions', 37, 1, body.i32(timeoutMs).bool(false), (answer) => {
     for (const error of answer.throttle().list(readRefusal)) if (error) throw error;
   });
 }
-function readRefusal(answer: Bytes): WireError | null {
+function readRefusal(answer: ResponseReader): KafkaError | null {
   const [topic, number] = [answer.text(), answer.i16()];
   return errorOf(number, topic, answer.textOrNull(), 'Alter');
 }
 
 /** Kafka's resource type of a topic in requests about settings. */
 const ofTopic = 2;
-export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
+export function describeTopicConfigs(topics: readonly string[]): ApiRequest<TopicConfigs[]> {
   const body = new Writer().list(topics, (name, writer) => writer.i8(ofTopic).text(name).i32(-1)).bool(false);
-  return ask('DescribeConfigs', 32, 2, body, (answer) =>
+  return apiRequest('DescribeConfigs', 32, 2, body, (answer) =>
     answer.throttle().list((one) => {
       const [number, said] = [one.i16(), one.textOrNull()];
       one.i8();
@@ -62,14 +62,17 @@ export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
 }
 const ofBroker = 4;
 /** Encodes a request for these settings of a broker. It must be sent to that broker. */
-export function brokerConfigs(node: number, names: readonly string[]): Ask<Readonly<Record<string, string>>> {
+export function describeBrokerConfigs(
+  node: number,
+  names: readonly string[],
+): ApiRequest<Readonly<Record<string, string>>> {
   const body = new Writer().list([node], (one, writer) =>
     writer
       .i8(ofBroker)
       .text(`${one}`)
       .list(names, (name, inner) => inner.text(name)),
   );
-  return ask('DescribeConfigs', 32, 2, body.bool(false), (answer) => {
+  return apiRequest('DescribeConfigs', 32, 2, body.bool(false), (answer) => {
     const [found = {}] = answer.throttle().list((one) => {
       const refusal = errorOf(one.i16(), `broker ${node}`, one.textOrNull(), 'DescribeConfigs');
       if (refusal) throw refusal;
@@ -82,7 +85,7 @@ export function brokerConfigs(node: number, names: readonly string[]): Ask<Reado
 }
 /** Kafka's config source of a value that is set on the topic itself. */
 const setForTopic = 1;
-function readConfig(answer: Bytes): [string, { value: string; isDefault: boolean }] {
+function readConfig(answer: ResponseReader): [string, { value: string; isDefault: boolean }] {
   const [name, value] = [answer.text(), answer.text()];
   answer.bool(); // read-only
   const isDefault = answer.i8() !== setForTopic;
@@ -91,16 +94,16 @@ function readConfig(answer: Bytes): [string, { value: string; isDefault: boolean
   return [name, { value, isDefault }];
 }
 
-export function alterTopic(topic: string, configs: Readonly<Record<string, string>>): Ask<void> {
+export function incrementalAlterConfigs(topic: string, configs: Readonly<Record<string, string>>): ApiRequest<void> {
   const body = new Writer().list([topic], (name, writer) => {
     writer.i8(ofTopic).text(name);
     writer.list(Object.entries(configs), ([config, value]) => writer.text(config).i8(0).text(value)); // 0: SET
   });
-  return ask('IncrementalAlterConfigs', 44, 0, body.bool(false), (answer) => {
+  return apiRequest('IncrementalAlterConfigs', 44, 0, body.bool(false), (answer) => {
     for (const error of answer.throttle().list(readAltered)) if (error) throw error;
   });
 }
-function readAltered(answer: Bytes): WireError | null {
+function readAltered(answer: ResponseReader): KafkaError | null {
   const [number, said] = [answer.i16(), answer.textOrNull()];
   answer.i8();
   return errorOf(number, answer.text(), said, 'AlterConfigs');

@@ -1,27 +1,27 @@
 /** Encodes requests about other producers' transactions: the open ones of a partition, their ids and their timeouts. */
-import { ask, type Ask, byTopic, failIf, keyOf, verified } from './request';
+import { apiRequest, type ApiRequest, byTopic, failIf, keyOf, verified } from './request';
 import { Writer } from './primitives';
 import { errorOf } from './errors';
-import type { ActiveProducer, PartitionProducers, Spot, Transaction } from './types';
+import type { ActiveProducer, PartitionProducers, TopicPartition, Transaction } from './types';
 
 /** Starts a request of a flexible version. Its header ends with an empty list of tagged fields. */
 const flexible = (): Writer => new Writer().noTags();
 
-export function describeProducers(spots: readonly Spot[]): Ask<PartitionProducers[]> {
-  const body = flexible().compactList(byTopic(spots), ([topic, partitions], writer) => {
+export function describeProducers(topicPartitions: readonly TopicPartition[]): ApiRequest<PartitionProducers[]> {
+  const body = flexible().compactList(byTopic(topicPartitions), ([topic, partitions], writer) => {
     writer
       .compactText(topic)
       .compactList(partitions, ({ partition }) => writer.i32(partition))
       .noTags();
   });
-  return ask('DescribeProducers', 61, 0, body.noTags(), (answer) => {
+  return apiRequest('DescribeProducers', 61, 0, body.noTags(), (answer) => {
     answer.tags();
     const answers = answer.throttle().compactList((topic) => {
       const name = topic.compactText();
       const partitions = topic.compactList((one): PartitionProducers => {
         const partition = one.i32();
-        const spot = { topic: name, partition };
-        const error = errorOf(one.i16(), keyOf(spot), one.compactText(), 'Read');
+        const topicPartition = { topic: name, partition };
+        const error = errorOf(one.i16(), keyOf(topicPartition), one.compactText(), 'Read');
         const producers = one.compactList((each): ActiveProducer => {
           const [producerId, epoch] = [each.i64(), each.i32()];
           each.i32(); // last sequence number
@@ -32,22 +32,26 @@ export function describeProducers(spots: readonly Spot[]): Ask<PartitionProducer
           return { producerId, epoch, lastWrittenMs, openFrom: from < 0 ? null : from };
         });
         one.tags();
-        return { ...spot, error, producers };
+        return { ...topicPartition, error, producers };
       });
       topic.tags();
       return partitions;
     });
-    return verified(spots, answers.flat(), (spot, error) => ({ ...spot, error, producers: [] }));
+    return verified(topicPartitions, answers.flat(), (topicPartition, error) => ({
+      ...topicPartition,
+      error,
+      producers: [],
+    }));
   });
 }
 
 /** Encodes a request for these producers' transactions. The response contains those that its broker coordinates. */
-export function listTransactions(producerIds: readonly number[]): Ask<{ id: string; producerId: number }[]> {
+export function listTransactions(producerIds: readonly number[]): ApiRequest<{ id: string; producerId: number }[]> {
   const body = flexible()
     .compactList([], () => undefined) // in any state
     .compactList(producerIds, (id, writer) => writer.i64(id))
     .noTags();
-  return ask('ListTransactions', 66, 0, body, (answer) => {
+  return apiRequest('ListTransactions', 66, 0, body, (answer) => {
     answer.tags();
     failIf(answer.throttle().i16(), 'transactions');
     answer.compactList((one) => one.compactText()); // state filters that the broker does not know
@@ -60,11 +64,11 @@ export function listTransactions(producerIds: readonly number[]): Ask<{ id: stri
   });
 }
 
-export function describeTransactions(ids: readonly string[]): Ask<Transaction[]> {
+export function describeTransactions(ids: readonly string[]): ApiRequest<Transaction[]> {
   const body = flexible()
     .compactList(ids, (id, writer) => writer.compactText(id))
     .noTags();
-  return ask('DescribeTransactions', 65, 0, body, (answer) => {
+  return apiRequest('DescribeTransactions', 65, 0, body, (answer) => {
     answer.tags();
     return answer.throttle().compactList((one) => {
       const number = one.i16();

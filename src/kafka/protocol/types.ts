@@ -1,14 +1,14 @@
 /** Defines Kafka's requests and responses as plain data, independent of their encoding. */
 import type { LogRecord, Stored } from '../../ports/log';
-import type { WireError } from './errors';
+import type { KafkaError } from './errors';
 
-export interface Spot {
+export interface TopicPartition {
   readonly topic: string;
   readonly partition: number;
 }
 /** Result of a request for one partition. `error` is null on success. */
-export interface Answer extends Spot {
-  readonly error: WireError | null;
+export interface PartitionResult extends TopicPartition {
+  readonly error: KafkaError | null;
 }
 
 export interface Metadata {
@@ -25,7 +25,7 @@ export interface Node {
 }
 export interface TopicMetadata {
   readonly name: string;
-  readonly error: WireError | null;
+  readonly error: KafkaError | null;
   /** True for a topic of Kafka itself, such as __consumer_offsets. */
   readonly internal: boolean;
   /** Partitions in the order of their numbers, from 0. */
@@ -52,13 +52,13 @@ export interface ProducerState {
   /** Number of the batch's first record, counted per partition from 0. It wraps to 0 after 2^31 - 1. */
   readonly sequence: number;
 }
-export interface Batch extends Spot {
+export interface Batch extends TopicPartition {
   /** At least one record. They get consecutive offsets in this order. */
   readonly records: readonly LogRecord[];
   /** Identity for deduplication. Without it, the broker writes the batch each time it arrives. */
   readonly producer?: ProducerState;
 }
-export interface Produced extends Answer {
+export interface Produced extends PartitionResult {
   /** Offset of the batch's first record; -1 with an error. */
   readonly offset: number;
   /** Time at which the broker appended the batch, if the topic uses LogAppendTime; else null. */
@@ -67,8 +67,8 @@ export interface Produced extends Answer {
   readonly refused: readonly { readonly index: number; readonly reason: string }[];
 }
 
-export interface FetchAsk {
-  readonly partitions: readonly (Spot & { readonly offset: number; readonly bytesMax: number })[];
+export interface FetchRequest {
+  readonly partitions: readonly (TopicPartition & { readonly offset: number; readonly bytesMax: number })[];
   /** Time for which the broker can wait for `bytesMin` bytes. */
   readonly maxWaitMs: number;
   /** Minimum number of bytes that ends the wait. Default 1. */
@@ -78,7 +78,7 @@ export interface FetchAsk {
   /** Time for the broker and the network beyond `maxWaitMs`. Default 2,000. */
   readonly spareMs?: number;
 }
-export interface Fetched extends Answer {
+export interface Fetched extends PartitionResult {
   /** Copies of the records from the requested offset on, in order, without control records and aborted records. */
   readonly records: readonly Stored[];
   /** Offset at which to continue. It is also past the decoded records that `records` omits. */
@@ -90,7 +90,7 @@ export interface Fetched extends Answer {
   readonly high: number;
 }
 
-export interface Join {
+export interface JoinGroupRequest {
   readonly group: string;
   /** Member id; '' for a new member, which is rejected with MEMBER_ID_REQUIRED and the id to use. */
   readonly memberId: string;
@@ -99,7 +99,7 @@ export interface Join {
   readonly rebalanceMs: number;
   readonly protocols: readonly { readonly name: string; readonly metadata: Uint8Array }[];
 }
-export interface Joined {
+export interface JoinGroupResponse {
   readonly generation: number;
   readonly memberId: string;
   readonly leaderId: string;
@@ -111,17 +111,17 @@ export interface Joined {
  * Sender of a group request. Generation -1 with member id '' stands for a client outside the group, which must have no
  * members.
  */
-export interface MemberAs {
+export interface MemberIdentity {
   readonly group: string;
   readonly generation: number;
   readonly memberId: string;
 }
-export interface CommitSpot extends Spot {
+export interface OffsetToCommit extends TopicPartition {
   readonly offset: number;
   /** Metadata of the commit; at most 4,096 bytes unless brokers are configured otherwise. */
   readonly metadata: string;
 }
-export interface FetchedOffset extends Answer {
+export interface CommittedOffset extends PartitionResult {
   /** Committed offset; null if there is none. */
   readonly offset: number | null;
   readonly metadata: string;
@@ -134,17 +134,17 @@ export interface NewTopic {
   readonly replicas: number;
   readonly configs: Readonly<Record<string, string>>;
 }
-export interface TopicAnswer {
+export interface TopicResult {
   readonly topic: string;
-  readonly error: WireError | null;
+  readonly error: KafkaError | null;
 }
-export interface TopicConfigs extends TopicAnswer {
+export interface TopicConfigs extends TopicResult {
   /** Settings by name. `isDefault` is true if the value is not set on this topic. */
   readonly configs: Readonly<Record<string, { readonly value: string; readonly isDefault: boolean }>>;
 }
 export interface Group {
   readonly group: string;
-  readonly error: WireError | null;
+  readonly error: KafkaError | null;
   /** Group state: Stable, PreparingRebalance, CompletingRebalance, Empty or Dead. */
   readonly state: string;
   readonly protocolType: string;
@@ -167,13 +167,13 @@ export interface ActiveProducer {
   /** Offset of the first record of its open transaction in the partition; null if it has none. */
   readonly openFrom: number | null;
 }
-export interface PartitionProducers extends Answer {
+export interface PartitionProducers extends PartitionResult {
   readonly producers: readonly ActiveProducer[];
 }
 export interface Transaction {
   /** Transactional id. */
   readonly id: string;
-  readonly error: WireError | null;
+  readonly error: KafkaError | null;
   /** State: Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort, PrepareEpochFence or Dead. */
   readonly state: string;
   readonly timeoutMs: number;

@@ -1,8 +1,8 @@
 /** Creates the record of a parked message: its original bytes, the reason, and its known attempts. */
-import { behind, isError, sayError } from '../../base/errors';
+import { behind, isError, errorMessage } from '../../base/errors';
 import type { Append, LogRecord } from '../../ports/log';
 import { placeOf, type Attempt, type Message } from '../message';
-import type { Queue, TakeParts } from '../types';
+import type { Queue, ConsumerParts } from '../types';
 
 /** Note of a parked message, stored as JSON in its header `parked`. */
 export interface ParkedNote {
@@ -52,13 +52,13 @@ export const parkedKey = (queue: string, topic: string, place: { partition: numb
   `${queue}/${placeOf(topic, place)}`;
 
 export function attemptOf(attempt: number, error: unknown, atMs: number, instance: string): Attempt {
-  const said = sayError(error).slice(0, errorCharsMax);
+  const said = errorMessage(error).slice(0, errorCharsMax);
   const stack = isError(error) && error.stack?.slice(0, stackCharsMax);
   return { attempt, atMs, error: said, ...(stack && { stack }), ...behind(error), instance };
 }
 
 /** Returns the note of a message, for both forms of its record. */
-export function parkedNote(parts: TakeParts, queue: Queue, message: Message, reason: string): ParkedNote {
+export function parkedNote(parts: ConsumerParts, queue: Queue, message: Message, reason: string): ParkedNote {
   const { record, id, entry, lane } = message;
   const { partition, offset, key } = record;
   const isText = key === null || lane === null || Buffer.from(lane).equals(key);

@@ -1,11 +1,11 @@
 /** Parks the messages of a queue: retries transient failures, and parks a stub when the whole record is rejected. */
 import { sleep } from '../../base/clock';
-import { outlookOf, sayError } from '../../base/errors';
+import { outlookOf, errorMessage } from '../../base/errors';
 import type { Append } from '../../ports/log';
 import { placeOf, type Message } from '../message';
 import { parkedNote, wholeRecord } from './park';
 import { stubRecord } from './stub';
-import type { Queue, TakeParts } from '../types';
+import type { Queue, ConsumerParts } from '../types';
 
 const retryDelayMsMin = 100;
 const retryDelayMsMax = 5_000;
@@ -15,7 +15,7 @@ export class Parking {
   readonly #delayed = new Set<Message>();
 
   constructor(
-    private readonly parts: TakeParts,
+    private readonly parts: ConsumerParts,
     private readonly queue: Queue,
   ) {}
 
@@ -35,7 +35,7 @@ export class Parking {
       }
       const outlook = outlookOf(failure.error);
       if (outlook === 'final') {
-        if (form === 0) refusal = sayError(failure.error);
+        if (form === 0) refusal = errorMessage(failure.error);
         form = (form + 1) % forms.length;
         if (form > 0) continue; // a smaller record can succeed at once
       }
@@ -76,11 +76,11 @@ export class Parking {
     const why = `${message.id} could not be parked whole, so a stub was parked: ${refusal}`;
     const fields = { queue: this.queue.name, id: message.id };
     const text = `${why}. The whole message is at ${place}`;
-    this.parts.notices.tell({ type: 'log', level: 'warn', message: text, fields });
+    this.parts.notices.emit({ type: 'log', level: 'warn', message: text, fields });
   }
 
   #failed(message: Message, error: unknown): void {
-    if (this.#delayed.size === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
+    if (this.#delayed.size === 0) this.#report(false, `${message.id} could not be parked yet: ${errorMessage(error)}`);
     this.#delayed.add(message);
   }
 
@@ -89,10 +89,10 @@ export class Parking {
    * does not show that the delayed ones can be parked.
    */
   #undelay(message: Message, reason: string): void {
-    if (this.#delayed.delete(message) && this.#delayed.size === 0) this.#tell(true, reason);
+    if (this.#delayed.delete(message) && this.#delayed.size === 0) this.#report(true, reason);
   }
 
-  #tell(ok: boolean, reason: string): void {
-    this.parts.notices.tell({ type: 'state', part: `queue ${this.queue.name}`, ok, reason });
+  #report(ok: boolean, reason: string): void {
+    this.parts.notices.emit({ type: 'state', part: `queue ${this.queue.name}`, ok, reason });
   }
 }

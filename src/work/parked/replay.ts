@@ -1,10 +1,10 @@
 /** Replays parked messages, or drops them for good. */
 import { sleep, type Clock, type Random } from '../../base/clock';
-import { BusError, outlookOf, sayError } from '../../base/errors';
+import { BusError, outlookOf, errorMessage } from '../../base/errors';
 import { printEnvelope, type Envelope, type Stamp } from '../../format/envelope';
 import { incarnation } from '../../format/id';
 import { parseTopic } from '../../format/names';
-import { PartlyError, type Append, type Log, type LogRecord } from '../../ports/log';
+import { PartialAppendError, type Append, type Log, type LogRecord } from '../../ports/log';
 import { envelopeOf, unreadable } from '../message';
 import { originalKey, ours, type ParkedNote } from './park';
 import type { Parked } from './find';
@@ -147,7 +147,7 @@ function madeUp({ instance }: ReplayParts, { topic, entry, id }: ParkedNote): En
  * Result for a parked message, as JSON in the header `mended` of its tombstone. It is known while the log keeps the
  * tombstone.
  */
-export interface Mended {
+export interface Repaired {
   readonly how: 'replayed' | 'dropped';
   /** Instance that replayed or dropped the message. */
   readonly by: string;
@@ -158,9 +158,9 @@ async function takeAway(
   parts: ReplayParts,
   topic: string,
   parked: readonly Parked[],
-  how: Mended['how'],
+  how: Repaired['how'],
 ): Promise<void> {
-  const mended: Mended = { how, by: parts.instance, atMs: parts.clock.now() };
+  const mended: Repaired = { how, by: parts.instance, atMs: parts.clock.now() };
   const headers = { mended: JSON.stringify(mended) };
   const tombstones = parked.map(({ record: { partition, key } }) => ({ partition, key, value: null, headers }));
   const [refused] = (await insist(parts, topic, tombstones)).values();
@@ -194,11 +194,11 @@ async function insist(
     } catch (error) {
       // A record of unknown outcome is not repeated: a later record of its partition can exist, so its stamp is
       // outdated.
-      if (error instanceof PartlyError) return error.failed;
+      if (error instanceof PartialAppendError) return error.failed;
       if (outlookOf(error) !== 'transient') return records.length > 1 ? oneByOne(parts, topic, records) : only(error);
       if (tries >= triesMax) {
         const waitedMs = clock.mono() - sinceMs;
-        const cause = sayError(error);
+        const cause = errorMessage(error);
         const message = `${records.length} records for ${topic} were not confirmed in ${tries} tries: ${cause}`;
         throw new BusError('Unreachable', message, { outcome: 'unknown', waitedMs, cause }, error);
       }

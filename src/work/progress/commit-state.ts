@@ -1,5 +1,5 @@
 /** Encodes the state of a commit beside its offset: settled ranges above it, attempts, and sender positions. */
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import type { Commit, Stored } from '../../ports/log';
 import { byteReader, byteWriter, numberBytes, type ByteReader, type ByteWriter } from './varint';
 import type { SenderPlace } from './duplicate-filter';
@@ -170,12 +170,12 @@ export function decodeState(offset: number, encoded: Uint8Array): State {
  * Returns the state of a commit. When it cannot be decoded, reports the reason and returns the state of the offset
  * alone.
  */
-export function restoreState(offset: number, commit: Commit | null, tell: (reason: string) => void): State {
+export function restoreState(offset: number, commit: Commit | null, report: (reason: string) => void): State {
   if (!commit) return emptyState(offset);
   try {
     return decodeState(offset, commit.state);
   } catch (error) {
-    tell(sayError(error));
+    report(errorMessage(error));
     return emptyState(offset);
   }
 }

@@ -1,14 +1,14 @@
 /** Commits one partition: rarely while busy, promptly when idle, and repeatedly while the outcome is unknown. */
 import { sleep, type Clock, type Timer } from '../../base/clock';
-import { isBusError, outlookOf, sayError } from '../../base/errors';
+import { isBusError, outlookOf, errorMessage } from '../../base/errors';
 import type { Notices } from '../../base/notices';
-import { LostError, type Commit, type Owned } from '../../ports/log';
+import { PartitionLostError, type Commit, type OwnedPartition } from '../../ports/log';
 import type { Retained } from './retained';
 import { hurryMessages, unkeptMsMax, type Unkept } from './unkept';
 
-export interface CommitsParts {
+export interface CommitterParts {
   readonly clock: Clock;
-  readonly owned: Owned;
+  readonly owned: OwnedPartition;
   /** Returns the maximum time that settled messages can wait for their commit now. */
   commitMs(): number;
   /** Returns the progress to commit. Called when the commit is made. */
@@ -17,13 +17,13 @@ export interface CommitsParts {
   stateBytesMax(): number;
   /** Returns true when no message is unsettled, so that waiting would not collect more for the commit. */
   resting(): boolean;
-  lost(error: LostError): void;
+  lost(error: PartitionLostError): void;
   /** Called when a commit was acknowledged. */
   kept(): void;
   readonly retained: Pick<Retained, 'sent' | 'acknowledged'>;
   readonly unkept: Unkept;
   /** Reports that commits have failed for a while, or succeed again. */
-  tell(ok: boolean, reason: string): void;
+  report(ok: boolean, reason: string): void;
 }
 
 /** Delay of a commit after the last settling of an idle partition, so that messages settled together share one. */
@@ -34,7 +34,7 @@ const retryMsMax = 5_000;
 const lastCommitMs = 10_000;
 const unanswered = 'the log has not responded';
 
-export class Commits {
+export class Committer {
   /** Offset of the last acknowledged commit. */
   offset: number;
   /** True when a commit was acknowledged. */
@@ -50,15 +50,15 @@ export class Commits {
   /** Set from the start of a commit until one is acknowledged. Reports a series that takes too long. */
   #watch: Timer | undefined;
   #failures = 0;
-  #trouble: string | undefined;
+  #failure: string | undefined;
   /** True when the last failure cannot be repaired by a retry, such as a store that was removed. */
   #isHopeless = false;
   #isGiving = false;
-  #told = false;
+  #reported = false;
   #stopped = false;
 
   constructor(
-    private readonly parts: CommitsParts,
+    private readonly parts: CommitterParts,
     offset: number,
   ) {
     this.offset = offset;
@@ -107,7 +107,7 @@ export class Commits {
   }
 
   /**
-   * Records that the partition is being revoked. {@link Commits.now} then does not wait for a commit that cannot
+   * Records that the partition is being revoked. {@link Committer.now} then does not wait for a commit that cannot
    * succeed.
    */
   giving(): void {
@@ -138,7 +138,7 @@ export class Commits {
     this.#timer?.cancel();
     this.#endWatch();
     for (const answer of this.#asking.splice(0)) answer();
-    this.#tell(true, 'this instance has nothing left to commit');
+    this.#report(true, 'this instance has nothing left to commit');
   }
 
   async #finish(tillMs: number, tooLong: AbortSignal): Promise<void> {
@@ -187,7 +187,7 @@ export class Commits {
     this.#dirtyMs = undefined;
     const asked = this.#asking.splice(0);
     this.#tryingMs ??= clock.mono();
-    this.#watch ??= clock.after(unkeptMsMax, () => this.#tellLong());
+    this.#watch ??= clock.after(unkeptMsMax, () => this.#reportLong());
     try {
       const acknowledged = this.parts.unkept.mark();
       const commit = await this.#send();
@@ -196,10 +196,10 @@ export class Commits {
       this.offset = commit.offset;
       this.kept = true;
       for (const answer of asked) answer();
-      this.#tell(true, 'commits are accepted again');
+      this.#report(true, 'commits are accepted again');
       this.#failures = 0;
       this.#isHopeless = false;
-      this.#trouble = undefined;
+      this.#failure = undefined;
       this.#tryingMs = undefined;
       this.#endWatch();
       this.parts.kept();
@@ -227,14 +227,14 @@ export class Commits {
   /** Handles a failed commit. Its outcome is unknown, so the next commit contains everything again. */
   #failed(error: unknown): void {
     if (this.#stopped) return this.stop(); // releases the callers of `now`
-    if (error instanceof LostError) {
+    if (error instanceof PartitionLostError) {
       this.stop();
       this.parts.lost(error);
       return;
     }
     this.#dirtyMs ??= this.parts.clock.mono();
     this.#failures++;
-    this.#trouble = sayError(error);
+    this.#failure = errorMessage(error);
     this.#isHopeless = outlookOf(error) !== 'transient';
     this.#answerHopeless();
   }
@@ -244,18 +244,18 @@ export class Commits {
     this.#watch = undefined;
   }
 
-  #tellLong(): void {
+  #reportLong(): void {
     const { clock } = this.parts;
     const forMs = Math.round(clock.mono() - (this.#tryingMs ?? clock.mono()));
     if (this.#stopped) return;
-    const trouble = this.parts.owned.commitFailure ?? this.#trouble ?? unanswered;
+    const failure = this.parts.owned.commitFailure ?? this.#failure ?? unanswered;
     const effect = 'so no message is started until a commit is accepted';
-    this.#tell(false, `no commit has succeeded for ${forMs} ms, ${effect}: ${trouble}`);
+    this.#report(false, `no commit has succeeded for ${forMs} ms, ${effect}: ${failure}`);
   }
-  #tell(ok: boolean, reason: string): void {
-    if (ok !== this.#told) return;
-    this.#told = !ok;
-    this.parts.tell(ok, reason);
+  #report(ok: boolean, reason: string): void {
+    if (ok !== this.#reported) return;
+    this.#reported = !ok;
+    this.parts.report(ok, reason);
   }
 
   #retryMs(): number {
@@ -277,6 +277,6 @@ export class CommitHealth {
     if (ok) this.#failing.delete(partition);
     else this.#failing.add(partition);
     if ((before === 0) === (this.#failing.size === 0)) return;
-    this.notices.tell({ type: 'state', part: `commits in ${this.queue}`, ok, reason });
+    this.notices.emit({ type: 'state', part: `commits in ${this.queue}`, ok, reason });
   }
 }

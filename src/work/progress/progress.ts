@@ -13,9 +13,9 @@ export interface Progress {
 /**
  * Returns the progress of a commit, or the start of the log without one. Calls `tell` when the state cannot be read.
  */
-export function progressOf(commit: Commit | null, tell: (reason: string) => void): Progress {
+export function progressOf(commit: Commit | null, report: (reason: string) => void): Progress {
   const offset = commit?.offset ?? 0;
-  return { offset, state: commit ? restoreState(offset, commit, tell) : emptyState(offset) };
+  return { offset, state: commit ? restoreState(offset, commit, report) : emptyState(offset) };
 }
 
 /**

@@ -45,7 +45,7 @@ export class Retained {
   }
 
   /** Returns the progress at the beginning of a new ownership. */
-  recall(committed: Commit | null, tell: (reason: string) => void): Begin {
+  recall(committed: Commit | null, report: (reason: string) => void): Begin {
     const [left, own] = [this.#left, this.#isKnown(committed)];
     // The offset of a group never decreases in one log. So another log has its name, or a tool has set the offset.
     const back = committed !== null && this.#kept !== null && committed.offset < this.#kept.offset;
@@ -55,7 +55,7 @@ export class Retained {
     let readable = (committed?.state.length ?? 0) > 0;
     const inLog = progressOf(committed, (reason) => {
       readable = false;
-      tell(reason);
+      report(reason);
     });
     // A tool that sets the offset of a group writes no state. A log that has forgotten the group has no commit.
     const moved = !own && (!readable || back);

@@ -1,18 +1,18 @@
 /** Runs one attempt at a message: decodes its body, calls the handler, and returns the outcome. */
-import { isBusError, sayError } from '../../base/errors';
+import { isBusError, errorMessage } from '../../base/errors';
 import { DeliveryContext, type Facts } from '../../delivery/context';
 import { deliver, type Outcome } from '../../delivery/deliver';
 import { peerOf } from '../../delivery/peer';
 import { decodeValue } from '../../format/json';
 import type { Message } from '../message';
 import { Refused } from './retry-policy';
-import type { Handling, TakeParts } from '../types';
+import type { Handling, ConsumerParts } from '../types';
 
 const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
 
 /** Calls the handler. Never throws or rejects. `message.context` is set until the handler has ended. */
-export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
+export function handle(parts: ConsumerParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
   const body = decodeValue(message.record.value, parts.bodyDepthMax);
   if (!body.ok) {
     return { ok: false, by: 'check', error: new Refused(`its body cannot be decoded: ${body.reason}`) };
@@ -35,5 +35,5 @@ export function handle(parts: TakeParts, message: Message, { entry, run }: Handl
 
 /** Returns the error of a failed attempt. Returns Refused when no other attempt can succeed. */
 export function faultOf({ error, by }: Extract<Outcome, { readonly ok: false }>): unknown {
-  return by === 'check' && isBusError(error, 'Invalid') ? new Refused(sayError(error)) : error;
+  return by === 'check' && isBusError(error, 'Invalid') ? new Refused(errorMessage(error)) : error;
 }

@@ -1,10 +1,10 @@
 /** Consumes a queue: owns partitions, starts messages within limits, and settles, retries or parks them. */
 import type { Capacity } from '../../base/bounded';
 import { every, type Timer } from '../../base/clock';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import { closable, deferred, NotStarted } from '../../base/lifecycle';
 import type { Outcome } from '../../delivery/deliver';
-import type { Owned, Owner } from '../../ports/log';
+import type { OwnedPartition, Owner } from '../../ports/log';
 import { CommitHealth } from '../progress/committer';
 import { Fifo } from './fifo';
 import { faultOf, handle } from './attempt';
@@ -13,23 +13,33 @@ import { unreadable, type Message } from '../message';
 import { attemptOf, attemptsKept } from '../parked/park';
 import { Parking } from '../parked/parking';
 import { Partition, type PartitionParts } from './partition';
-import { RetainedPartitions, type Begin, type Retained } from '../progress/retained';
-import { attemptsDefault, decide, longestMsDefault } from './retry-policy';
+import { RetainedPartitions, type Begin } from '../progress/retained';
+import { attemptsDefault, decide, handoverMsDefault } from './retry-policy';
 import { openBuffered } from './read-ahead';
+import { recall } from './recall';
 import { Trimming } from './trim';
 import { sumUp } from './unserved';
-import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from '../types';
+import type {
+  EntryLimits,
+  Handling,
+  Queue,
+  QueueStats,
+  RetryOptions,
+  Running,
+  QueueConsumer,
+  ConsumerParts,
+} from '../types';
 
 /**
  * Joins the queue's group. Resolves when this instance is a member. Creates missing topics. Messages of one key are
  * handled in order, one at a time. Different keys run concurrently.
  */
-export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQueue> {
+export async function consumeQueue(parts: ConsumerParts, queue: Queue): Promise<QueueConsumer> {
   const { log, clock } = parts;
   await log.ensure(queue.topic);
   await log.ensure(queue.parkedTopic);
   if (queue.from === 'end') await log.startGroup(queue.group, queue.topic.name, 'end');
-  const taken = new Taken(parts, queue);
+  const taken = new Consumer(parts, queue);
   const member = await log.join(queue.group, queue.topic.name, taken.owner, {
     ...(queue.sessionMs !== undefined && { sessionMs: queue.sessionMs }),
     ...(queue.other === 'hold' && { serves: [...queue.entries.keys()] }),
@@ -40,8 +50,8 @@ export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQu
     get busy() {
       return taken.busy;
     },
-    review: () => taken.review(),
-    hurry: () => taken.hurried.resolve(),
+    applyLimits: () => taken.review(),
+    abortRunning: () => taken.hurried.resolve(),
     ...closable(async () => {
       trimming.cancel();
       await member.close();
@@ -57,7 +67,7 @@ const notStartedRetryMs = 1_000;
 /** Maximum time of starting messages without a turn of the event loop, so that sockets and leases are not delayed. */
 const burstMs = 10;
 
-class Taken {
+class Consumer {
   /** Resolves when running handlers are no longer waited for. */
   readonly hurried = deferred<void>();
   readonly #partitions = new Map<number, Partition>();
@@ -67,12 +77,12 @@ class Taken {
   readonly #limits = new Map<string, EntryLimits>();
   readonly #retries = new Map<string, RetryOptions>();
   readonly #lanes: Lanes<Message>;
-  readonly #longestMs: number;
+  readonly #handoverMs: number;
   /** Started messages that the log has recorded. Their handlers are called next. */
   readonly #announced = new Fifo<Message>();
   readonly #parking: Parking;
   readonly #trimming: Trimming;
-  #alone: Alone | undefined;
+  #alone: SoloRun | undefined;
   #wake: Timer | undefined;
   #wakeAtMs = Infinity;
   #pumping = false;
@@ -84,7 +94,7 @@ class Taken {
   #parked = 0;
 
   constructor(
-    private readonly parts: TakeParts,
+    private readonly parts: ConsumerParts,
     private readonly queue: Queue,
   ) {
     this.#parking = new Parking(parts, queue);
@@ -95,18 +105,18 @@ class Taken {
     this.#ask();
     this.#limits.set(unreadable, limitsDefault);
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
-    const longest = [...this.#retries.values()].map(({ longestMs }) => longestMs ?? longestMsDefault);
-    this.#longestMs = Math.max(0, ...longest);
+    const longest = [...this.#retries.values()].map(({ handoverMs }) => handoverMs ?? handoverMsDefault);
+    this.#handoverMs = Math.max(0, ...longest);
   }
 
   get owner(): Owner {
     return {
-      take: (owned) => this.#take(owned),
-      give: async (partition) => this.#partitions.get(partition)?.give(),
+      onAssigned: (owned) => this.#take(owned),
+      onRevoked: async (partition) => this.#partitions.get(partition)?.revoke(),
     };
   }
 
-  #take(owned: Owned, begin?: Begin): void {
+  #take(owned: OwnedPartition, begin?: Begin): void {
     const retained = this.#retained.of(this.queue.group, owned.partition);
     retained.watch(() => {
       this.#lanes.offer(owned.partition);
@@ -118,7 +128,7 @@ class Taken {
       lanes: this.#lanes,
       retained,
       buffered: this.#buffered,
-      longestMs: this.#longestMs,
+      handoverMs: this.#handoverMs,
       hurried: this.hurried.promise,
       pump: () => this.#pump(),
       gone: (one) => this.#gone(one),
@@ -220,13 +230,13 @@ class Taken {
     while (!this.#alone) {
       const message = this.#lanes.next(nowMs);
       if (!message || !this.#isSuspect(message)) return message;
-      this.#alone = { message, started: false, untilMs: nowMs + this.#longestMs };
+      this.#alone = { message, started: false, untilMs: nowMs + this.#handoverMs };
     }
     const { message, started, untilMs } = this.#alone;
     if (!started && !message.holder.mayRun(message))
       this.#leave(message); // its partition was lost or is being revoked
     else if (!started && (nowMs >= untilMs || !this.#runsAny)) {
-      this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };
+      this.#alone = { message, started: true, untilMs: nowMs + this.#handoverMs };
       return message;
     } else if (!started || nowMs < untilMs) return undefined;
     this.#alone = undefined;
@@ -238,7 +248,7 @@ class Taken {
    * be attributed to it.
    */
   #isSuspect(message: Message): boolean {
-    if (!message.cutOff) return false;
+    if (!message.interrupted) return false;
     const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
     return message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
   }
@@ -322,14 +332,14 @@ class Taken {
   #failedOnce(message: Message, error: unknown): void {
     this.#failed++;
     message.attempts++;
-    message.cutOff = false;
+    message.interrupted = false;
     const attempt = attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance);
     message.failures = [...message.failures, attempt].slice(-attemptsKept);
     const options = this.#retryOf(message);
     const decision = decide(options, message.attempts, error, this.parts.random);
     if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);
     const { againMs } = decision;
-    if (this.parts.notices.watched) this.#tellRetried(message, againMs, error);
+    if (this.parts.notices.watched) this.#reportRetried(message, againMs, error);
     this.#again(message, true, againMs, options.retry ?? 'in-order');
   }
 
@@ -346,7 +356,7 @@ class Taken {
     this.#parked++;
     const { entry, id, attempts } = message;
     const how = thrown === undefined ? {} : { thrown };
-    this.parts.notices.tell({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });
+    this.parts.notices.emit({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });
     if (message.holder.closed.aborted) this.#outlived(message, true);
     else this.#settle(message);
   }
@@ -368,9 +378,8 @@ class Taken {
     this.#pump();
   }
 
-  #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {
-    const how = { attempt: attempts, delayMs, error: sayError(error), thrown: error };
-    this.parts.notices.tell({ type: 'retried', entry, id, ...how });
+  #reportRetried({ entry, id, attempts: attempt }: Message, delayMs: number, thrown: unknown): void {
+    this.parts.notices.emit({ type: 'retried', entry, id, attempt, delayMs, error: errorMessage(thrown), thrown });
   }
 }
 
@@ -380,7 +389,7 @@ const retryDefault: RetryOptions = {};
 /** Number of crashes that count for every message that was running. After them a message runs alone. */
 const blamedTogether = 2;
 /** A message that runs alone. Until `untilMs` it waits for running handlers, and then other messages wait for it. */
-interface Alone {
+interface SoloRun {
   readonly message: Message;
   readonly started: boolean;
   readonly untilMs: number;
@@ -388,13 +397,4 @@ interface Alone {
 
 function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
   return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
-}
-
-/** Returns the progress at which an ownership begins. Reports a commit whose state cannot be read. */
-function recall({ notices }: TakeParts, queue: Queue, retained: Retained, { partition, committed }: Owned): Begin {
-  return retained.recall(committed, (reason) => {
-    const fields = { queue: queue.name, partition, reason };
-    const message = 'the state of the last commit of a partition cannot be decoded, so only its offset is used';
-    notices.tell({ type: 'log', level: 'error', message, fields });
-  });
 }

@@ -11,7 +11,7 @@ import type { Tried } from '../progress/commit-state';
 const waryTimes = 4;
 const waryCommitMs = 20;
 
-export class Trials {
+export class CrashEvidence {
   /** True when the earlier owner was lost after it had started a message, which can have ended its process. */
   readonly #unclean: boolean;
   #firstMs = Infinity;
@@ -49,7 +49,7 @@ export class Trials {
   recall(message: Message): void {
     if (this.#attempts.size === 0) return;
     message.attempts = this.#attempts.get(message.offset) ?? 0;
-    message.cutOff = this.#cutOff.has(message.offset);
+    message.interrupted = this.#cutOff.has(message.offset);
   }
   failed({ offset, attempts }: Message): void {
     this.#attempts.set(offset, attempts);
@@ -66,7 +66,7 @@ export class Trials {
    * no message runs, a line with 0 attempts marks the partition as owned. The next owner then detects that this one was
    * lost.
    */
-  tell(from: number, running: ReadonlySet<number>, open: boolean): readonly Tried[] {
+  report(from: number, running: ReadonlySet<number>, open: boolean): readonly Tried[] {
     const tried = [...new Set([...this.#attempts.keys(), ...running])]
       .filter((offset) => offset >= from)
       .toSorted((a, b) => a - b)

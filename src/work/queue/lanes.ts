@@ -2,7 +2,7 @@
  * Chooses the message that starts next: one key in order, one at a time, and different keys concurrently, within
  * limits.
  */
-import { createPace, type Pace } from '../../delivery/limiter';
+import { createLimiter, type Limiter } from '../../delivery/limiter';
 import { Fifo } from './fifo';
 import { Heap } from './heap';
 import { unreadable, type Item } from '../message';
@@ -88,7 +88,7 @@ interface Shelf<T> {
 /** Lanes whose first message is of one entry, in the order in which they were offered. */
 interface Turn<T> {
   readonly number: number;
-  readonly pace: Pace;
+  readonly limiter: Limiter;
   readonly offered: Fifo<Lane<T>>;
 }
 interface Due<T> {
@@ -112,7 +112,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     private readonly may: (item: T) => boolean,
   ) {
     for (const [entry, limit] of limits) {
-      const turn = { number: this.#order.length, pace: createPace(limit), offered: new Fifo<Lane<T>>() };
+      const turn = { number: this.#order.length, limiter: createLimiter(limit), offered: new Fifo<Lane<T>>() };
       this.#turns.set(entry, turn);
       this.#order.push(turn);
     }
@@ -156,8 +156,8 @@ class LaneTable<T extends Item> implements Lanes<T> {
 
   wakeMs(nowMs: number): number | undefined {
     let wakeMs = Math.max(0, (this.#later.lowest ?? Infinity) - nowMs);
-    for (const { pace, offered } of this.#order) {
-      if (offered.size > 0 && pace.running < pace.concurrency) wakeMs = Math.min(wakeMs, pace.delayMs(nowMs));
+    for (const { limiter, offered } of this.#order) {
+      if (offered.size > 0 && limiter.running < limiter.concurrency) wakeMs = Math.min(wakeMs, limiter.delayMs(nowMs));
     }
     return wakeMs === Infinity ? undefined : wakeMs;
   }
@@ -189,24 +189,24 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 
   setLimits(entry: string, limits: EntryLimits): void {
-    this.#turns.get(entry)?.pace.change(limits);
+    this.#turns.get(entry)?.limiter.change(limits);
   }
 
   get idle(): boolean {
-    for (const [entry, { pace }] of this.#turns) {
-      if (entry !== unreadable && pace.running < pace.concurrency) return true;
+    for (const [entry, { limiter }] of this.#turns) {
+      if (entry !== unreadable && limiter.running < limiter.concurrency) return true;
     }
     return false;
   }
 
   hungry(partition: number): boolean {
     const offered = this.#shelves.get(partition)?.offered ?? [];
-    for (const { number, pace } of this.#order) if (offered[number] && pace.concurrency > 0) return false;
+    for (const { number, limiter } of this.#order) if (offered[number] && limiter.concurrency > 0) return false;
     return this.idle;
   }
 
   #take(turn: Turn<T>, nowMs: number): T | undefined {
-    while (turn.offered.size > 0 && turn.pace.mayStart(nowMs)) {
+    while (turn.offered.size > 0 && turn.limiter.mayStart(nowMs)) {
       const lane = turn.offered.shift();
       const item = lane?.first;
       if (!lane || !item) continue;
@@ -228,7 +228,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     lane.state = 'busy';
     this.#count(lane, -1);
     item.runsIn = lane;
-    turn.pace.started(nowMs);
+    turn.limiter.started(nowMs);
     return item;
   }
 
@@ -237,7 +237,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     const lane = item.runsIn;
     if (!(lane instanceof Lane)) return undefined;
     item.runsIn = undefined;
-    this.#turns.get(item.entry)?.pace.ended();
+    this.#turns.get(item.entry)?.limiter.ended();
     return lane.shelf.open ? lane : undefined;
   }
 

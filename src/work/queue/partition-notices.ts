@@ -1,6 +1,6 @@
 /** Reports the events of one partition of a queue: changes of its owner, failed reads, and messages that block it. */
 import type { Notices } from '../../base/notices';
-import { LostError } from '../../ports/log';
+import { PartitionLostError } from '../../ports/log';
 import type { Message } from '../message';
 
 export class PartitionNotices {
@@ -15,9 +15,9 @@ export class PartitionNotices {
   /** Reports a change of ownership. `why` is the abort reason of a lost partition's signal. */
   change(change: 'taken' | 'given' | 'lost', why?: unknown): void {
     const { queue, partition } = this;
-    const reason = why instanceof LostError ? why.reason : 'its commit was refused';
+    const reason = why instanceof PartitionLostError ? why.reason : 'its commit was refused';
     const notice = { type: 'partition', queue, partition, change } as const;
-    this.notices.tell(change === 'lost' ? { ...notice, reason } : notice);
+    this.notices.emit(change === 'lost' ? { ...notice, reason } : notice);
     if (change !== 'taken') this.reading(true, 'this instance no longer owns it');
   }
 
@@ -25,15 +25,15 @@ export class PartitionNotices {
     if (ok && !this.#unreadable) return;
     this.#unreadable = !ok;
     const part = `partition ${this.queue}/${this.partition}` as const;
-    this.notices.tell({ type: 'state', part, ok, reason });
+    this.notices.emit({ type: 'state', part, ok, reason });
   }
 
   received({ entry, id, envelope }: Message): void {
-    this.notices.tell({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
+    this.notices.emit({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
   }
 
   /** Reports a message that waits, possibly with later messages behind it. */
   stuck(reason: string): void {
-    this.notices.tell({ type: 'stuck', queue: this.queue, partition: this.partition, reason });
+    this.notices.emit({ type: 'stuck', queue: this.queue, partition: this.partition, reason });
   }
 }

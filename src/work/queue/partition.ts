@@ -2,8 +2,8 @@
 import type { Capacity } from '../../base/bounded';
 import type { Timer } from '../../base/clock';
 import { aborted } from '../../base/lifecycle';
-import { LostError, type Commit, type Owned, type Stored } from '../../ports/log';
-import { Commits, type CommitsParts } from '../progress/committer';
+import { PartitionLostError, type Commit, type OwnedPartition, type Stored } from '../../ports/log';
+import { Committer, type CommitterParts } from '../progress/committer';
 import { openFilter, type Filter } from '../progress/duplicate-filter';
 import type { Lanes } from './lanes';
 import { describeAt, envelopeOf, placeOf, readMessage, type Holder, type Message } from '../message';
@@ -14,21 +14,21 @@ import type { Begin, Retained } from '../progress/retained';
 import { fullShare, Room } from './read-ahead';
 import { cutNotice, unreadOf } from '../progress/resume';
 import { cutState, encodeState, takenMs, type Newest } from '../progress/commit-state';
-import { Trials } from './crash-evidence';
-import type { Queue, TakeParts, Unserved } from '../types';
+import { CrashEvidence } from './crash-evidence';
+import type { Queue, ConsumerParts, Unserved } from '../types';
 import { openUnkept, type Unkept } from '../progress/unkept';
 import { UnservedEntries } from './unserved';
 import { openWatermark, type Watermark } from '../progress/watermark';
 
 export interface PartitionParts {
-  readonly take: TakeParts;
+  readonly take: ConsumerParts;
   readonly queue: Queue;
   readonly lanes: Lanes<Message>;
   readonly retained: Retained;
   /** Messages in memory, of all partitions of this instance. */
   readonly buffered: Capacity;
   /** Maximum time that running handlers can continue when the partition is revoked. */
-  readonly longestMs: number;
+  readonly handoverMs: number;
   /** Resolves when running handlers are no longer waited for. */
   readonly hurried: Promise<void>;
   /** Called when a message can possibly start. */
@@ -36,7 +36,7 @@ export interface PartitionParts {
   /** Called when this instance no longer owns the partition. */
   gone(partition: Partition): void;
   /** Called when the partition is still owned, but must resume at `begin` with a new Partition. */
-  again(owned: Owned, begin: Begin): void;
+  again(owned: OwnedPartition, begin: Begin): void;
   /** Called when commits have failed for a while, or succeed again. */
   commits(partition: number, ok: boolean, reason: string): void;
 }
@@ -50,12 +50,12 @@ export class Partition implements Holder {
   readonly running = new Set<Message>();
   readonly #watermark: Watermark;
   readonly #filter: Filter;
-  readonly #commits: Commits;
+  readonly #commits: Committer;
   readonly #reader: Reader;
   /** Offset below which an earlier owner has already filtered the records. */
   readonly #seenBefore: number;
   #newest: Newest | undefined;
-  readonly #trials: Trials;
+  readonly #evidence: CrashEvidence;
   readonly #room: Room;
   readonly #unserved: UnservedEntries;
   readonly #notices: PartitionNotices;
@@ -68,7 +68,7 @@ export class Partition implements Holder {
 
   constructor(
     private readonly parts: PartitionParts,
-    private readonly owned: Owned,
+    private readonly owned: OwnedPartition,
     private readonly begin: Begin,
   ) {
     const { take } = parts;
@@ -87,7 +87,7 @@ export class Partition implements Holder {
     });
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
     const commitMs = take.commitMs ?? commitMsDefault;
-    this.#trials = new Trials(state.tried, take.clock, commitMs);
+    this.#evidence = new CrashEvidence(state.tried, take.clock, commitMs);
     this.#notices = new PartitionNotices(take.notices, parts.queue.name, this.number);
     this.#unserved = new UnservedEntries({
       clock: take.clock,
@@ -96,7 +96,7 @@ export class Partition implements Holder {
       offer: (entries) => owned.cannotServe(entries),
     });
     const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
-    this.#commits = new Commits(this.#commitsParts(unkept), Math.min(at, owned.committed?.offset ?? 0));
+    this.#commits = new Committer(this.#commitsParts(unkept), Math.min(at, owned.committed?.offset ?? 0));
     this.#newest = state.newest;
     this.#reader = new Reader(this.#readerParts(), at, state.newest);
   }
@@ -156,7 +156,7 @@ export class Partition implements Holder {
    * before the first commit, to suspected messages, and to all messages for a while after a loss.
    */
   announce(message: Message): Promise<void> | undefined {
-    if (this.#commits.kept && !message.cutOff && !this.#trials.wary()) return undefined;
+    if (this.#commits.kept && !message.interrupted && !this.#evidence.wary()) return undefined;
     message.announced = true;
     return this.#commits.now();
   }
@@ -173,14 +173,14 @@ export class Partition implements Holder {
   }
 
   again(message: Message, counts: boolean): void {
-    if (counts) this.#trials.failed(message);
+    if (counts) this.#evidence.failed(message);
     this.#stopped(message);
     this.#commits.touch(); // a commit can have recorded it as running
   }
 
   settle(message: Message): void {
     const { offset } = message;
-    this.#trials.settled(offset);
+    this.#evidence.settled(offset);
     this.#room.remove(message);
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
@@ -192,7 +192,7 @@ export class Partition implements Holder {
   }
 
   /** Stops reading and starting, waits for running handlers, and commits. Then another instance can own it. */
-  async give(): Promise<void> {
+  async revoke(): Promise<void> {
     if (this.#phase !== 'owned') return;
     this.#phase = 'giving';
     if (this.#unserved.size > 0) this.parts.retained.givenAway++;
@@ -228,7 +228,7 @@ export class Partition implements Holder {
     if (this.closed.aborted) return;
     this.#room.close();
     this.#unserved.end();
-    const error = new LostError(this.parts.queue.group, this.number, reason);
+    const error = new PartitionLostError(this.parts.queue.group, this.number, reason);
     this.#closed.abort(error);
     for (const message of this.running) {
       if (!message.announced) this.parts.retained.outlives(message);
@@ -242,7 +242,7 @@ export class Partition implements Holder {
     let timer: Timer | undefined;
     await Promise.race([
       new Promise<void>((resolve) => (this.#idle = resolve)),
-      new Promise<void>((resolve) => (timer = this.parts.take.clock.after(this.parts.longestMs, resolve))),
+      new Promise<void>((resolve) => (timer = this.parts.take.clock.after(this.parts.handoverMs, resolve))),
       this.parts.hurried,
       aborted(this.closed),
     ]);
@@ -269,7 +269,7 @@ export class Partition implements Holder {
     const message = readMessage(queue, record, envelope, this);
     if (!message) return this.#skip(offset);
     if (!this.#watermark.see(offset, stamp)) return; // an earlier owner has settled it
-    this.#trials.recall(message);
+    this.#evidence.recall(message);
     this.#room.add(message);
     if (take.notices.watched) this.#notices.received(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#unserved.add(message);
@@ -286,7 +286,7 @@ export class Partition implements Holder {
     const what = placeOf(this.parts.queue.topic.name, record);
     const envelope = envelopeOf(record);
     const about = envelope && 'id' in envelope ? { entry: envelope.entry, id: envelope.id } : {};
-    this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
+    this.parts.take.notices.emit({ type: 'dropped', what, reason, ...about });
   }
 
   /** At the limit of ranges only the lowest message can start. With room again, all messages are offered. */
@@ -307,7 +307,7 @@ export class Partition implements Holder {
   #progress(): Progress {
     const { at, seen } = this.#watermark;
     const ranges = this.#watermark.ranges();
-    const tried = this.#trials.tell(at, this.#runningNow(), !this.closed.aborted);
+    const tried = this.#evidence.report(at, this.#runningNow(), !this.closed.aborted);
     const newest = this.#newest && { newest: this.#newest };
     const state = cutState({ seen, ...newest, ranges, tried, senders: this.#filter.senders() }, this.#end);
     return { offset: Math.min(at, this.#end), state };
@@ -336,20 +336,20 @@ export class Partition implements Holder {
       room: (next) => this.#room.next(next),
       roomy: (next) => this.#room.isWorth(next),
       lowest: () => this.#watermark.at,
-      stuck: (lowest) => void this.#tellStuck(lowest),
+      stuck: (lowest) => void this.#reportStuck(lowest),
       gap: (from, start) => this.#gap(from, start),
       cut: (end, reason) => this.#cut(end, reason),
       lost: () => this.#lose(),
-      tell: (ok, reason) => this.#notices.reading(ok, reason),
+      report: (ok, reason) => this.#notices.reading(ok, reason),
     };
   }
 
-  #commitsParts(unkept: Unkept): CommitsParts {
+  #commitsParts(unkept: Unkept): CommitterParts {
     const { take } = this.parts;
     return {
       clock: take.clock,
       owned: this.owned,
-      commitMs: () => this.#trials.commitMs(),
+      commitMs: () => this.#evidence.commitMs(),
       snapshot: () => this.#snapshot(),
       stateBytesMax: () => take.log.stateBytesMax,
       resting: () => this.#watermark.unsettled === 0,
@@ -357,11 +357,11 @@ export class Partition implements Holder {
       kept: () => this.#kept(),
       retained: this.parts.retained,
       unkept,
-      tell: (ok, reason) => this.parts.commits(this.number, ok, reason),
+      report: (ok, reason) => this.parts.commits(this.number, ok, reason),
     };
   }
 
-  async #tellStuck(offset: number): Promise<void> {
+  async #reportStuck(offset: number): Promise<void> {
     if (!this.parts.lanes.hungry(this.number)) return; // the handlers are busy, so it is not stuck
     const { take, queue } = this.parts;
     const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
@@ -375,7 +375,7 @@ export class Partition implements Holder {
     this.#commits.touch();
     if (!this.owned.committed && from === 0) return; // a new group starts wherever the log starts
     const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
-    this.parts.take.notices.tell({ type: 'dropped', what, reason: 'they are no longer in the log' });
+    this.parts.take.notices.emit({ type: 'dropped', what, reason: 'they are no longer in the log' });
   }
 
   /** Resumes as if lost and assigned where the log has ended, since other messages get the lost offsets. */
@@ -391,7 +391,7 @@ export class Partition implements Holder {
     for (const { incarnation, position } of this.#watermark.unsettledFrom(unread.from))
       this.#filter.forget(incarnation, position);
     if (this.#phase !== 'owned') return; // the next owner resumes there
-    take.notices.tell(cutNotice({ ...spot, place, unread, lost, known: this.#newest !== undefined, reason }));
+    take.notices.emit(cutNotice({ ...spot, place, unread, lost, known: this.#newest !== undefined, reason }));
     this.#newest = undefined; // it is not in this log
     this.#lose();
     this.parts.again(this.owned, { ...this.#progress(), ahead: true });

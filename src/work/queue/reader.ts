@@ -1,12 +1,12 @@
 /** Reads one partition from the position of its group, within the available room, and retries after failures. */
 import { sleep, type Clock } from '../../base/clock';
-import { outlookOf, sayError } from '../../base/errors';
-import { LostError, OutOfRangeError, type Owned, type ReadMax, type Stored } from '../../ports/log';
+import { outlookOf, errorMessage } from '../../base/errors';
+import { PartitionLostError, OutOfRangeError, type OwnedPartition, type ReadMax, type Stored } from '../../ports/log';
 import { takenMs, type Newest } from '../progress/commit-state';
 
 export interface ReaderParts {
   readonly clock: Clock;
-  readonly owned: Owned;
+  readonly owned: OwnedPartition;
   admit(record: Stored): void;
   /** Called when everything below `next` was admitted or does not exist. */
   come(next: number): void;
@@ -24,7 +24,7 @@ export interface ReaderParts {
    */
   cut(end: number, reason: string): Promise<void>;
   lost(): void;
-  tell(ok: boolean, reason: string): void;
+  report(ok: boolean, reason: string): void;
 }
 
 /**
@@ -88,7 +88,7 @@ export class Reader {
     }
   }
   #isWell(): void {
-    if (this.#failures > 0) this.parts.tell(true, 'it is read again');
+    if (this.#failures > 0) this.parts.report(true, 'it is read again');
     this.#failures = 0;
   }
 
@@ -142,10 +142,10 @@ export class Reader {
 
   async #roomAgain(): Promise<void> {
     const { clock } = this.parts;
-    let [lowest, told] = [this.parts.lowest(), -1];
+    let [lowest, reported] = [this.parts.lowest(), -1];
     const watch = (): void => {
       const stuck = lowest === this.parts.lowest();
-      if (stuck && told !== lowest) this.parts.stuck((told = lowest));
+      if (stuck && reported !== lowest) this.parts.stuck((reported = lowest));
       lowest = this.parts.lowest();
       timer = clock.after(stuckMs, watch);
     };
@@ -156,7 +156,7 @@ export class Reader {
   }
 
   async #failed(error: unknown): Promise<void> {
-    if (error instanceof LostError) this.parts.lost();
+    if (error instanceof PartitionLostError) this.parts.lost();
     else if (error instanceof OutOfRangeError && error.next > this.#next) this.#pass(error.next);
     else if (error instanceof OutOfRangeError && error.next < this.#next)
       await this.#cut(error.next, error.message).catch((unknown: unknown) => this.#pause(unknown));
@@ -173,7 +173,7 @@ export class Reader {
   }
 
   async #pause(error: unknown): Promise<void> {
-    if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
+    if (this.#failures === 0) this.parts.report(false, `it cannot be read: ${errorMessage(error)}`);
     const delayMs = retryMsMin * 2 ** Math.min(this.#failures++, 10);
     // Only an operator or another version can repair such a failure, so it is retried slowly from the start.
     const pauseMs = outlookOf(error) === 'transient' ? Math.min(delayMs, retryMsMax) : retryMsMax;

@@ -1,12 +1,12 @@
 /** Decides between retrying and parking after an attempt has failed. Pure functions. */
 import type { Random } from '../../base/clock';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import { ParkSignal } from '../../delivery/context';
 import type { RetryOptions } from '../types';
 
 /** Number of attempts. With the default backoff they span 61 to 123 s, so that a database has time to restart. */
 export const attemptsDefault = 8;
-export const longestMsDefault = 30_000;
+export const handoverMsDefault = 30_000;
 const backoffMsDefault = 1_000;
 /** Maximum of a doubled backoff, so that a recovered dependency is retried within a minute. */
 const doubledMsMax = 60_000;
@@ -28,7 +28,7 @@ export function decide(options: RetryOptions, attempt: number, error: unknown, r
   if (error instanceof Refused) return { park: error.message };
   const attempts = options.attempts ?? attemptsDefault;
   if (attempt >= attempts)
-    return { park: `attempt ${attempt} of ${attempts} failed: ${sayError(error)}`, thrown: error };
+    return { park: `attempt ${attempt} of ${attempts} failed: ${errorMessage(error)}`, thrown: error };
   const { backoffMs = backoffMsDefault } = options;
   const fullMs = Math.min(backoffMs * 2 ** (attempt - 1), Math.max(doubledMsMax, backoffMs));
   const halfMs = Math.ceil(fullMs / 2);

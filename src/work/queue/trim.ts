@@ -1,8 +1,8 @@
 /** Trims old settled records in a log that keeps records until they are trimmed. */
-import { isBusError, sayError } from '../../base/errors';
+import { isBusError, errorMessage } from '../../base/errors';
 import type { Bounds, Place, Log } from '../../ports/log';
 import { keepMsDefault } from '../topics';
-import type { Queue, TakeParts } from '../types';
+import type { Queue, ConsumerParts } from '../types';
 
 const stepsMax = 64; // a binary search over 2^53 offsets takes fewer steps
 
@@ -31,7 +31,7 @@ export class Trimming {
   readonly #failures = new Map<string, string>();
 
   constructor(
-    private readonly parts: Pick<TakeParts, 'log' | 'clock' | 'notices'>,
+    private readonly parts: Pick<ConsumerParts, 'log' | 'clock' | 'notices'>,
     private readonly queue: Queue,
   ) {}
 
@@ -60,12 +60,12 @@ export class Trimming {
       this.#failures.delete(where);
       return result;
     } catch (error) {
-      const reason = sayError(error);
+      const reason = errorMessage(error);
       if (this.#failures.get(where) === reason) return undefined;
       this.#failures.set(where, reason);
       const fields = { queue: this.queue.name, ...(isBusError(error) && { remedy: error.remedy }) };
       const message = `${where} could not be trimmed, so it grows: ${reason}`;
-      this.parts.notices.tell({ type: 'log', level: 'warn', message, fields });
+      this.parts.notices.emit({ type: 'log', level: 'warn', message, fields });
       return undefined;
     }
   }

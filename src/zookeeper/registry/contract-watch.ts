@@ -1,5 +1,5 @@
 /** Keeps the list of instances that serve one contract: reads it after each change, and passes it to the watchers. */
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import type { Instance } from '../../ports/registry';
 import { instanceOfNode, instanceOfText } from './announcement';
 import type { Connection } from '../session/connection';
@@ -41,7 +41,7 @@ export class Folder {
   private missing: ReadonlyMap<string, number> = new Map();
   /** Last outage that started a grace period, and last outage with a report of missing instances. */
   private met: Comeback | undefined;
-  private told: Comeback | undefined;
+  private reported: Comeback | undefined;
   private closed = false;
   private readings = 0;
   private taken = 0;
@@ -60,7 +60,7 @@ export class Folder {
   /** Reads the folder on a new connection, and reports the instances in their grace period. */
   async restore(connection: Connection): Promise<void> {
     await this.read(connection);
-    this.tellKept();
+    this.reportKept();
   }
 
   /** Reads the folder, and passes the list to the watchers. If two reads overlap, the one that started later wins. */
@@ -99,7 +99,7 @@ export class Folder {
     try {
       if (connection?.alive) await this.read(connection);
     } catch (error) {
-      if (!(error instanceof LostError)) this.parts.session.restoreSoon(sayError(error));
+      if (!(error instanceof LostError)) this.parts.session.restoreSoon(errorMessage(error));
     }
   }
 
@@ -123,7 +123,7 @@ export class Folder {
       if (!there) return undefined; // removed meanwhile
       instance = instanceOfText(there.data);
     }
-    if (!instance) this.tellDamaged(node);
+    if (!instance) this.reportDamaged(node);
     return instance;
   }
 
@@ -133,7 +133,7 @@ export class Folder {
     try {
       watcher.see([...this.known.values()]);
     } catch (error) {
-      this.log(`a listener of ${this.parts.path} threw: ${sayError(error)}`);
+      this.log(`a listener of ${this.parts.path} threw: ${errorMessage(error)}`);
     }
   }
   close(): void {
@@ -143,21 +143,21 @@ export class Folder {
     this.watchers.clear();
   }
 
-  private tellKept(): void {
-    if (this.missing.size === 0 || this.told === this.met) return;
-    this.told = this.met;
+  private reportKept(): void {
+    if (this.missing.size === 0 || this.reported === this.met) return;
+    this.reported = this.met;
     const leftMs = Math.round(Math.max(...this.missing.values()) - this.parts.clock.mono());
     const kept = `${this.missing.size} known instances are not announced again yet and stay known for ${leftMs} ms`;
     this.log(`${this.parts.path}: ${kept}`);
   }
-  private tellDamaged(node: string): void {
+  private reportDamaged(node: string): void {
     if (this.damaged.has(node) || this.damaged.size >= damagedMax) return;
     this.damaged.add(node);
     const reason = `${this.parts.path}/${node} is not an announcement`;
-    this.parts.notices.tell({ type: 'dropped', what: 'announcement', reason });
+    this.parts.notices.emit({ type: 'dropped', what: 'announcement', reason });
   }
   private log(message: string): void {
-    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
+    this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: {} });
   }
 }
 /** Damaged nodes that are reported, each once. It bounds the memory that they take. */

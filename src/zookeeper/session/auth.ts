@@ -1,6 +1,6 @@
 /** Reads user and password for ZooKeeper from a variable or a file, so that no printed configuration contains them. */
 import { readFileSync } from 'node:fs';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, errorMessage } from '../../base/errors';
 
 /** Location of `user:password`: the name of a variable, or the path of a file. A line break at the end is ignored. */
 export type Secret = { readonly variable: string } | { readonly file: string };
@@ -17,7 +17,7 @@ function readFrom(file: string): readonly [string, string] {
   try {
     return [file, readFileSync(file, 'utf8')];
   } catch (error) {
-    throw config(`user and password for ZooKeeper cannot be read: ${sayError(error)}`);
+    throw config(`user and password for ZooKeeper cannot be read: ${errorMessage(error)}`);
   }
 }
 function config(fault: string): BusError<'Config'> {

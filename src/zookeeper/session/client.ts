@@ -12,7 +12,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import { createClient, type Client, type ClientState, type ConnectionManager } from 'node-zookeeper-client';
-import { sayError } from '../../base/errors';
+import { errorMessage } from '../../base/errors';
 import { meanings } from './errors';
 import { openFrames } from './frames';
 import { tlsFailureOf, type TlsFailure, type TlsFiles } from './tls';
@@ -91,7 +91,7 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
   let socketError: TlsFailure | undefined;
   let greeted = false;
   manager.onSocketError = (error) => {
-    socketError = tlsFailureOf(error) ?? { untrusted: false, reason: sayError(error) };
+    socketError = tlsFailureOf(error) ?? { untrusted: false, reason: errorMessage(error) };
   };
   manager.onSocketClosed = (hadError) => {
     takeClose(hadError);
@@ -108,7 +108,7 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
         takeBytes(frame);
       }
     } catch (error) {
-      end('lost', `its response cannot be decoded: ${sayError(error)}`);
+      end('lost', `its response cannot be decoded: ${errorMessage(error)}`);
     } finally {
       strange = undefined;
     }

@@ -1,5 +1,5 @@
 /** Errors of ZooKeeper, and their translation into errors of the bus. */
-import { BusError, sayError, type SendOutcome } from '../../base/errors';
+import { BusError, errorMessage, type SendOutcome } from '../../base/errors';
 
 /** Codes of ZooKeeper's protocol that this folder handles. */
 export const codes = {
@@ -55,24 +55,24 @@ export function isServerError(error: unknown, ...wanted: readonly number[]): err
 }
 
 /** Returns the text of an error, with a remedy if an operator must repair it. */
-export function sayFault(error: unknown): string {
+export function describeFault(error: unknown): string {
   const grant =
     'Grant the user of this instance all permissions to it (setAcl), or connect as the user that created it';
   if (isServerError(error, codes.noAuth)) return `${error.message}. ${grant}`;
   if (isServerError(error, codes.quotaExceeded)) return `${error.message}. Raise the quota (setquota)`;
-  return sayError(error);
+  return errorMessage(error);
 }
 
 /** Returns the bus error for an error that occurred during `what` at `where` after `waitedMs`. */
 export function busErrorOf(error: unknown, what: string, where: string, waitedMs: number): unknown {
-  if (error instanceof LostError) return unreachable(`${what}: ${where}: ${sayError(error)}`, waitedMs, error);
+  if (error instanceof LostError) return unreachable(`${what}: ${where}: ${errorMessage(error)}`, waitedMs, error);
   if (!(error instanceof ServerError)) return error;
   if (error.code !== codes.noAuth && error.code !== codes.authFailed)
-    return unreachable(`${what}: ${where}: ${sayError(error)}`, waitedMs, error);
+    return unreachable(`${what}: ${where}: ${errorMessage(error)}`, waitedMs, error);
   const message =
-    `${what}: ZooKeeper does not permit it: ${sayError(error)}. Connect as the user that created the node, ` +
+    `${what}: ZooKeeper does not permit it: ${errorMessage(error)}. Connect as the user that created the node, ` +
     `or grant the missing permission to this one (setAcl)`;
-  return new BusError('NotAllowed', message, { what: sayError(error) }, error);
+  return new BusError('NotAllowed', message, { what: errorMessage(error) }, error);
 }
 
 /** Returns an Unreachable error. By default its outcome is 'unknown'. */
@@ -85,7 +85,7 @@ export function unreachable(
   return new BusError(
     'Unreachable',
     message,
-    { outcome, waitedMs: Math.round(waitedMs), cause: sayError(cause ?? message) },
+    { outcome, waitedMs: Math.round(waitedMs), cause: errorMessage(cause ?? message) },
     cause,
   );
 }

@@ -3,11 +3,11 @@
  * data.
  */
 import { every, sleep, type Clock, type Random } from '../../base/clock';
-import { BusError, isBusError, sayError } from '../../base/errors';
+import { BusError, isBusError, errorMessage } from '../../base/errors';
 import { closable, deferred, type Closable, type Deferred } from '../../base/lifecycle';
 import type { Notices } from '../../base/notices';
 import { connect, EndError, type Connection, type Rights } from './connection';
-import { busErrorOf, codes, LostError, sayFault, ServerError } from './errors';
+import { busErrorOf, codes, LostError, describeFault, ServerError } from './errors';
 import type { Address, End, Ticket } from './client';
 import type { TlsPaths } from './tls';
 import { watchOver } from './watchdog';
@@ -102,7 +102,7 @@ class KeptSession implements Session {
   /** Last refusal, if every server refused in a row. Waiting cannot repair it. */
   private refusal: Error | undefined;
   private refusals = 0;
-  private told = true;
+  private reported = true;
   private wasUp = false;
   /** Connections that ended since everything was restored. */
   private ends = 0;
@@ -118,7 +118,7 @@ class KeptSession implements Session {
   private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: SessionParts) {
-    this.where = parts.addresses.map(sayAddress).join(',');
+    this.where = parts.addresses.map(describeAddress).join(',');
     this.sessionMs = parts.sessionMs;
     this.awaySinceMs = parts.clock.mono();
     this.running = this.run();
@@ -221,7 +221,7 @@ class KeptSession implements Session {
       return end;
     } catch (error) {
       if (error instanceof EndError) return error.end;
-      return { how: isBusError(error, 'Config') ? 'config' : 'lost', reason: sayError(error) };
+      return { how: isBusError(error, 'Config') ? 'config' : 'lost', reason: errorMessage(error) };
     }
   }
   private keptTicket(): Ticket | undefined {
@@ -231,14 +231,14 @@ class KeptSession implements Session {
   private note(address: Address, { how, reason }: End): void {
     if (how === 'expired') this.ticket = undefined;
     this.ends++;
-    this.reason = `${sayAddress(address)}: ${reason}`;
+    this.reason = `${describeAddress(address)}: ${reason}`;
     this.refusals = how === 'denied' || how === 'config' ? this.refusals + 1 : 0;
     if (this.refusals < this.parts.addresses.length) this.refusal = undefined;
     else {
-      this.told ||= this.refusal === undefined; // waiting cannot help now, so report this reason
+      this.reported ||= this.refusal === undefined; // waiting cannot help now, so report this reason
       this.refusal = how === 'config' ? configError(this.reason) : new ServerError(codes.authFailed, this.where);
     }
-    this.tell(false, `ZooKeeper is not reachable (${this.reason}); using the known instances and settings`);
+    this.report(false, `ZooKeeper is not reachable (${this.reason}); using the known instances and settings`);
     if (this.refusal) this.wake();
   }
   /**
@@ -261,7 +261,7 @@ class KeptSession implements Session {
     };
     this.connection = connection;
     this.ticket = connection.ticket();
-    if (connection.sessionMs > Math.max(this.sessionMs, this.parts.sessionMs)) this.tellLonger(connection);
+    if (connection.sessionMs > Math.max(this.sessionMs, this.parts.sessionMs)) this.reportLonger(connection);
     this.sessionMs = connection.sessionMs;
     [this.refusal, this.refusals, this.wasUp] = [undefined, 0, true];
     watchOver(connection, clock);
@@ -274,11 +274,11 @@ class KeptSession implements Session {
     this.wake();
   }
 
-  private tellLonger({ address, sessionMs }: Connection): void {
+  private reportLonger({ address, sessionMs }: Connection): void {
     const asked = this.parts.sessionMs;
-    const granted = `ZooKeeper at ${sayAddress(address)} grants sessions of ${sessionMs} ms, not ${asked}`;
+    const granted = `ZooKeeper at ${describeAddress(address)} grants sessions of ${sessionMs} ms, not ${asked}`;
     const message = `${granted}, so crashed instances are detected later. Lower its tickTime or minSessionTimeout`;
-    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
+    this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: {} });
   }
 
   // --- restoring
@@ -291,7 +291,7 @@ class KeptSession implements Session {
     this.fault = reason;
     const connection = this.connection;
     if (!connection?.alive || this.restoring === connection) return;
-    this.tell(false, reason);
+    this.report(false, reason);
     void this.restore(connection, 0, 1);
   }
 
@@ -308,10 +308,10 @@ class KeptSession implements Session {
       if (this.fault === undefined) {
         this.ends = 0;
         this.owed = undefined;
-        this.tell(true, `connected to ${sayAddress(connection.address)} after ${Math.round(awayMs)} ms`);
+        this.report(true, `connected to ${describeAddress(connection.address)} after ${Math.round(awayMs)} ms`);
         break;
       }
-      this.tell(false, this.fault);
+      this.report(false, this.fault);
     }
     if (this.restoring === connection) this.restoring = undefined;
   }
@@ -319,15 +319,15 @@ class KeptSession implements Session {
     try {
       await run();
     } catch (error) {
-      this.fault = sayFault(error);
+      this.fault = describeFault(error);
     }
   }
 
-  private tell(ok: boolean, reason: string): void {
-    if (ok === this.told || this.closed.signal.aborted) return;
-    this.told = ok;
+  private report(ok: boolean, reason: string): void {
+    if (ok === this.reported || this.closed.signal.aborted) return;
+    this.reported = ok;
     if (!ok && !this.wasUp) return; // the caller that opens waits for the connection, and reports the failure itself
-    this.parts.notices.tell({ type: 'state', part: 'zookeeper', ok, reason });
+    this.parts.notices.emit({ type: 'state', part: 'zookeeper', ok, reason });
   }
 
   close(): Promise<void> {
@@ -346,7 +346,7 @@ class KeptSession implements Session {
 }
 
 /** Returns an address as `host:port`, with brackets around IPv6. */
-export function sayAddress({ host, port }: Address): string {
+export function describeAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 

@@ -1,6 +1,6 @@
 /** TLS of connections to ZooKeeper: its files, and the translation of its errors for operators. */
 import { readFileSync } from 'node:fs';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, errorMessage } from '../../base/errors';
 
 /** Paths of PEM files. */
 export interface TlsPaths {
@@ -36,7 +36,7 @@ function read(file: string, option: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    const fault = `${option} cannot be read: ${sayError(error)}`;
+    const fault = `${option} cannot be read: ${errorMessage(error)}`;
     throw new BusError('Config', fault, { faults: [fault] }, error, `Set ${option} to a file that this user can read.`);
   }
 }
@@ -51,7 +51,7 @@ export interface TlsFailure {
 /** Returns the failure, or undefined if the error is unrelated to TLS. */
 export function tlsFailureOf(error: Error): TlsFailure | undefined {
   const { code = '' } = error as NodeJS.ErrnoException; // only read; other errors have none
-  const said = sayError(error);
+  const said = errorMessage(error);
   // A port without TLS closes the connection like this, but so does a server that is shutting down.
   if (/before secure TLS connection/.test(said))
     return { untrusted: false, reason: `${said}. If this repeats, ${noTls}` };

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { randomHex, type Clock, type Random } from '../../base/clock';
-import { BusError, isCode, sayError } from '../../base/errors';
+import { BusError, isCode, errorMessage } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import type { Setting } from '../../ports/settings';
 
@@ -39,7 +39,7 @@ export class SettingsCache {
   readonly file: string;
   private next: Held | undefined;
   private writing: Promise<void> = Promise.resolve();
-  private told = false;
+  private reported = false;
 
   /** Creates the directory. Throws Config if that fails. */
   constructor(private readonly parts: CacheParts) {
@@ -48,7 +48,7 @@ export class SettingsCache {
       fs.mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
     } catch (error) {
       throw config(
-        `the directory for the last known settings, ${parts.dir}, cannot be created: ${sayError(error)}`,
+        `the directory for the last known settings, ${parts.dir}, cannot be created: ${errorMessage(error)}`,
         'Set dir to a folder that this user can write.',
         error,
       );
@@ -67,7 +67,7 @@ export class SettingsCache {
     } catch (error) {
       if (isCode(error, 'ENOENT')) return undefined;
       throw config(
-        `${this.file} cannot be read: ${sayError(error)}. Check its permissions.`,
+        `${this.file} cannot be read: ${errorMessage(error)}. Check its permissions.`,
         `Let this user read ${this.file}, or remove it.`,
         error,
       );
@@ -105,10 +105,10 @@ export class SettingsCache {
     try {
       await writeDurably(draft, text, seconds);
       await fs.promises.rename(draft, this.file);
-      this.told = false;
+      this.reported = false;
     } catch (error) {
       await fs.promises.rm(draft, { force: true }).catch(() => undefined);
-      this.tell(`${this.file} cannot be written: ${sayError(error)}; the next start can require ZooKeeper`);
+      this.report(`${this.file} cannot be written: ${errorMessage(error)}; the next start can require ZooKeeper`);
     }
   }
   /**
@@ -130,9 +130,9 @@ export class SettingsCache {
       return false; // the caller writes the file then, and reports the error
     }
   }
-  private tell(message: string): void {
-    if (!this.told) this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
-    this.told = true;
+  private report(message: string): void {
+    if (!this.reported) this.parts.notices.emit({ type: 'log', level: 'warn', message, fields: {} });
+    this.reported = true;
   }
 }
 

@@ -2,22 +2,22 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { systemClock, systemRandom } from '../../../src/base/clock';
-import { Roll } from '../../../src/embedded/directory/announcements';
+import { Announcements } from '../../../src/embedded/directory/announcements';
 import { newAddress } from '../../../src/embedded/directory/process-liveness';
 import { instance } from '../instance';
-import { cleanUp, freshDirectory, keptNotices } from '../kit';
+import { cleanUp, freshDirectory, keptNotices } from '../../support/embedded-buses';
 
 afterEach(async () => {
   jest.restoreAllMocks();
   await cleanUp();
 });
 
-function roll() {
+function announcements() {
   const folder = freshDirectory();
   const { notices, kept } = keptNotices();
   let nowMs = 0;
   const clock = { ...systemClock, now: () => nowMs };
-  const opened = new Roll({ folder, address: 'own', clock, alive: () => true, notices });
+  const opened = new Announcements({ folder, address: 'own', clock, alive: () => true, notices });
   const address = newAddress(systemRandom);
   const file = path.join(folder, `${address}.1`);
   const text = JSON.stringify(instance(address, 'echo', { name: 'echo#other' }));
@@ -36,7 +36,7 @@ function failingReads(code: string) {
 }
 
 test.each(['EMFILE', 'EIO', 'EACCES'])('an announcement whose read fails with %s is read again', (code) => {
-  const { opened, file, names, types } = roll();
+  const { opened, file, names, types } = announcements();
   const failing = failingReads(code);
   opened.read();
   opened.read();
@@ -50,7 +50,7 @@ test.each(['EMFILE', 'EIO', 'EACCES'])('an announcement whose read fails with %s
 });
 
 test('an announcement whose read fails after a ring is read again by the next poll', () => {
-  const { opened, file, names } = roll();
+  const { opened, file, names } = announcements();
   opened.read();
   const next = path.basename(file).replace(/1$/, '2');
   fs.renameSync(file, path.join(path.dirname(file), next));
@@ -63,7 +63,7 @@ test('an announcement whose read fails after a ring is read again by the next po
 });
 
 test('a fault names one file and the number of others, and ends with their removal', () => {
-  const { opened, file, folder, text } = roll();
+  const { opened, file, folder, text } = announcements();
   const other = newAddress(systemRandom);
   fs.writeFileSync(path.join(folder, `${other}.1`), text);
   const failing = failingReads('EIO');
@@ -77,7 +77,7 @@ test('a fault names one file and the number of others, and ends with their remov
 });
 
 test('an announcement with damaged content is reported once, and not read again', () => {
-  const { opened, file, names, types, folder } = roll();
+  const { opened, file, names, types, folder } = announcements();
   fs.writeFileSync(file, '{');
   opened.read();
   fs.utimesSync(folder, 1_001, 1_001);

@@ -4,8 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { defaultDirectory, openDirectory } from '../../../src/embedded/directory/directory';
 import { systemRandom } from '../../../src/base/clock';
-import { sayError } from '../../../src/base/errors';
-import { cleanUp, freshDirectory } from '../kit';
+import { errorMessage } from '../../../src/base/errors';
+import { cleanUp, freshDirectory } from '../../support/embedded-buses';
 
 afterEach(async () => {
   jest.restoreAllMocks();
@@ -26,7 +26,7 @@ function refusal(dir: string, ns = 'test'): string {
   const error = thrown(() => open(dir, ns));
   expect(picture(dir)).toEqual(before);
   expect(error).toMatchObject({ code: 'Config', details: { faults: [expect.stringMatching(/; .+/)] } });
-  return sayError(error);
+  return errorMessage(error);
 }
 function thrown(run: () => unknown): unknown {
   try {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { systemClock } from '../../../src/base/clock';
 import { FolderChanges } from '../../../src/embedded/directory/folder-changes';
-import { cleanUp, freshDirectory } from '../kit';
+import { cleanUp, freshDirectory } from '../../support/embedded-buses';
 
 afterEach(cleanUp);
 

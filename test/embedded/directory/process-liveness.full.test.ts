@@ -8,7 +8,7 @@ import {
   newAddress,
   processLives,
 } from '../../../src/embedded/directory/process-liveness';
-import { cleanUp, later, until } from '../kit';
+import { cleanUp, later, until } from '../../support/embedded-buses';
 
 afterEach(cleanUp);
 

@@ -1,4 +1,4 @@
-import type { MemberRow } from '../../../src/embedded/group/roster';
+import type { MemberRow } from '../../../src/embedded/group/group-members';
 import { targetsOf, type OwnerRow } from '../../../src/embedded/group/targets';
 
 const row = (instance: string, more: Partial<MemberRow> = {}): MemberRow => ({

@@ -3,26 +3,35 @@ import { systemClock, systemRandom } from '../../../src/base/clock';
 import { openNotices } from '../../../src/base/notices';
 import { openDirectory } from '../../../src/embedded/directory/directory';
 import { newAddress } from '../../../src/embedded/directory/process-liveness';
-import { openRings, type Rings } from '../../../src/embedded/sockets/doorbells';
+import { openDoorbells, type Doorbells } from '../../../src/embedded/sockets/doorbells';
 import { openSockets } from '../../../src/embedded/sockets/sockets';
-import { cleanUp, clockWithout, freshDirectory, heardWithinMs, later, openBus, startChild, until } from '../kit';
+import {
+  cleanUp,
+  clockWithout,
+  freshDirectory,
+  heardWithinMs,
+  later,
+  openBus,
+  startChild,
+  until,
+} from '../../support/embedded-buses';
 
 afterEach(cleanUp);
 
 async function open(
   dir: string,
   clock = systemClock,
-): Promise<Rings & { heard: string[]; queued: (to: string) => number }> {
+): Promise<Doorbells & { heard: string[]; queued: (to: string) => number }> {
   const directory = openDirectory(dir, 'test', systemRandom);
   const parts = { directory, address: newAddress(systemRandom), clock, notices: openNotices() };
   const sockets = await openSockets(parts);
   later(() => sockets.close());
-  const rings = openRings({ directory, sockets, clock });
+  const doorbells = openDoorbells({ directory, sockets, clock });
   const heard: string[] = [];
-  rings.onRing((topic) => void heard.push(topic));
+  doorbells.onRing((topic) => void heard.push(topic));
   // A private part: no port exposes the number of queued bytes.
   const queued = (to: string): number => sockets['peers'].get(to)?.connections[0]?.queuedBytes ?? 0;
-  return { ...rings, heard, queued };
+  return { ...doorbells, heard, queued };
 }
 
 test('a ring reaches its addressees once, and never its sender', async () => {
@@ -84,9 +93,9 @@ test('a closed bus is not alive, although its process is', async () => {
   const dir = freshDirectory();
   const a = await open(dir);
   const bus = await openBus(dir);
-  expect(a.alive(bus.post.address)).toBe(true);
+  expect(a.alive(bus.messenger.address)).toBe(true);
   expect(a.alive(a.address)).toBe(true);
   await bus.close();
-  await until(() => !a.alive(bus.post.address));
+  await until(() => !a.alive(bus.messenger.address));
   expect(a.others()).toEqual([]);
 });

@@ -3,7 +3,7 @@ import type { Notice } from '../../../src/base/notices';
 import { openNotices } from '../../../src/base/notices';
 import { openHealth } from '../../../src/bus/health';
 import type { Topic } from '../../../src/ports/log';
-import { FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
+import { FakeBench, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -28,7 +28,7 @@ async function open(more: Partial<Topic> = {}) {
 function healthAfter(states: readonly State[]) {
   const notices = openNotices();
   const health = openHealth(bench.clock, notices, { refused: [] }, () => []);
-  for (const state of states) notices.tell(state);
+  for (const state of states) notices.emit(state);
   return health.read();
 }
 
@@ -78,7 +78,7 @@ describe('a changed setting of a topic', () => {
   test('costs at most two requests a minute, independent of the number of topics', async () => {
     const { log } = await open();
     for (let n = 0; n < 5; n++) await bench.run(log.ensure({ ...work, name: `a.b${n}.work` }));
-    const count = (): number => bench.cluster.asked('topicConfigs').length;
+    const count = (): number => bench.cluster.asked('describeTopicConfigs').length;
     const before = count();
     await bench.clock.advance(600_000);
     expect(count() - before).toBeGreaterThanOrEqual(10);
@@ -88,7 +88,7 @@ describe('a changed setting of a topic', () => {
   test('cannot be detected without the right to read settings, which is reported', async () => {
     const { states } = await open();
     bench.cluster.script = ({ name }) =>
-      name === 'topicConfigs' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
+      name === 'describeTopicConfigs' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
     await bench.clock.advance(61_000);
     expect(states()).toMatchObject([{ part: 'topic settings', ok: false, ready: true }]);
     bench.cluster.script = undefined;

@@ -1,6 +1,6 @@
 import { isBusError } from '../../../src/base/errors';
 import type { Topic } from '../../../src/ports/log';
-import { commitAt, FakeBench, Holder, record } from '../fakebench';
+import { commitAt, FakeBench, Holder, record } from '../../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -159,7 +159,7 @@ describe('groups', () => {
     const { log, topic } = await bench.open(2);
     await bench.run(log.append(topic, [record('a', 0), record('b', 1)]));
     await bench.run(log.startGroup('g', topic, 'end'));
-    expect((await bench.run(log.places('g', topic))).map(({ offset }) => offset)).toEqual([1, 1]);
+    expect((await bench.run(log.committedOffsets('g', topic))).map(({ offset }) => offset)).toEqual([1, 1]);
     await bench.run(log.join('other', topic, new Holder()));
     const error = await bench.refusal(log.startGroup('other', topic, 'end'));
     expect(isBusError(error, 'Conflict')).toBe(true);
@@ -168,7 +168,7 @@ describe('groups', () => {
   it('are not reset when starting them had an unknown outcome and they have committed since', async () => {
     const { log, topic } = await bench.open(1);
     await bench.run(log.append(topic, [record('a')]));
-    bench.faults('commit', 'lost');
+    bench.faults('offsetCommit', 'lost');
     const holder = new Holder();
     const started = bench.watch(log.startGroup('g', topic, 'end'));
     await bench.until(() => bench.cluster.group('g').offsets.size === 1);
@@ -177,16 +177,16 @@ describe('groups', () => {
     await bench.run(member.close());
     await bench.until(() => started.settled);
     expect(started.error).toBeUndefined();
-    expect((await bench.run(log.places('g', topic))).map(({ offset }) => offset)).toEqual([7]);
+    expect((await bench.run(log.committedOffsets('g', topic))).map(({ offset }) => offset)).toEqual([7]);
   });
 
   it('list their owners to a process that requests them from the previous coordinator', async () => {
     const { log, topic } = await bench.open(1);
     await bench.run(log.join('g', topic, new Holder()));
     const two = bench.process('two');
-    await bench.run(two.log.places('g', topic));
+    await bench.run(two.log.committedOffsets('g', topic));
     bench.cluster.coordinators.set('g', ((bench.cluster.coordinators.get('g') ?? 0) % 3) + 1);
-    expect(await bench.run(two.log.places('g', topic))).toMatchObject([{ owner: 'one' }]);
+    expect(await bench.run(two.log.committedOffsets('g', topic))).toMatchObject([{ owner: 'one' }]);
   });
 
   it('list the instance that owns each partition, including a partition that is being revoked', async () => {
@@ -195,7 +195,7 @@ describe('groups', () => {
     const two = bench.process('two');
     await bench.run(two.log.join('g', topic, new Holder()));
     await bench.clock.advance(2_000);
-    const places = await bench.run(log.places('g', topic));
+    const places = await bench.run(log.committedOffsets('g', topic));
     expect(places.map(({ partition, owner }) => [partition, owner])).toEqual([
       [0, 'one'],
       [1, 'one'],

@@ -2,8 +2,8 @@ import { OutOfRangeError, type Stored, type Tail } from '../../../src/ports/log'
 import type { Notice } from '../../../src/base/notices';
 import { Fetcher } from '../../../src/kafka/consume/fetcher';
 import { openTail } from '../../../src/kafka/consume/tail';
-import type { FetchAsk } from '../../../src/kafka/protocol/types';
-import { FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
+import type { FetchRequest } from '../../../src/kafka/protocol/types';
+import { FakeBench, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -16,9 +16,9 @@ async function read(tail: Tail, count: number): Promise<Stored[]> {
 }
 /** Returns node, connection, number of partitions and maximum wait of each fetch so far. */
 const fetches = () =>
-  bench.cluster.asked('fetch').map(({ node, via, args }) => {
-    const { partitions, maxWaitMs } = args[0] as FetchAsk;
-    return { node, via, partitions: partitions.length, maxWaitMs };
+  bench.cluster.asked('fetch').map(({ node, channel, args }) => {
+    const { partitions, maxWaitMs } = args[0] as FetchRequest;
+    return { node, channel, partitions: partitions.length, maxWaitMs };
   });
 
 describe('a tail', () => {
@@ -28,7 +28,7 @@ describe('a tail', () => {
     const reading = bench.watch(tail.read(max));
     await bench.clock.advance(400);
     expect(fetches().toSorted((a, b) => a.node - b.node)).toEqual(
-      [1, 2, 3].map((node) => ({ node, via: 'tails', partitions: 3, maxWaitMs: 500 })),
+      [1, 2, 3].map((node) => ({ node, channel: 'tails', partitions: 3, maxWaitMs: 500 })),
     );
     await bench.run(log.append(topic, [record('a', 4)]));
     await bench.clock.advance(5);
@@ -60,7 +60,7 @@ describe('a tail', () => {
     await bench.until(() => tail.settled && member.settled);
     expect([tail.error, member.error]).toMatchObject([{ code: 'Closed' }, { code: 'Closed' }]);
     await bench.clock.advance(60_000);
-    expect(bench.cluster.asked('join')).toEqual([]);
+    expect(bench.cluster.asked('joinGroup')).toEqual([]);
   });
 
   it('leaves a leader that does not know of its replacement within 32 s', async () => {
@@ -282,9 +282,9 @@ describe('a tail', () => {
         ['a', 'b', 'c'].map((value) => record(value)),
       ),
     );
-    const view = bench.view('inbox');
-    await bench.run(view.find(topic));
-    const fetcher = new Fetcher(view, 'inbox');
+    const metadata = bench.view('inbox');
+    await bench.run(metadata.findTopic(topic));
+    const fetcher = new Fetcher(metadata, 'inbox');
     const tail = openTail(fetcher, [{ topic, partition: 0, offset: 0 }], () => undefined);
     const { found } = reads(tail);
     bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
@@ -294,7 +294,7 @@ describe('a tail', () => {
     expect(found).toEqual(['a', 'c']);
     await bench.run(fetcher.close());
     await bench.run(tail.close());
-    view.close();
+    metadata.close();
   });
 
   it('retries a peek at a damaged record, and skips it only if the damage persists', async () => {
@@ -368,7 +368,7 @@ describe('a tail', () => {
     const reading = bench.watch(tail.read(max));
     await bench.until(() => reading.settled, 30_000);
     expect(valuesOf(reading.value)).toEqual(['a']);
-    const [first, second] = bench.cluster.asked('fetch').map(({ args }) => (args[0] as FetchAsk).bytesMax);
+    const [first, second] = bench.cluster.asked('fetch').map(({ args }) => (args[0] as FetchRequest).bytesMax);
     expect(second).toBeLessThan(first! / 2);
     expect(states(heard)).toEqual([
       [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 could not be read`)],
@@ -380,7 +380,7 @@ describe('a tail', () => {
       await bench.run(log.append(topic, [record(`${n}`)]));
       await read(tail, 1);
     }
-    expect((bench.cluster.asked('fetch').at(-1)!.args[0] as FetchAsk).bytesMax).toBe(first);
+    expect((bench.cluster.asked('fetch').at(-1)!.args[0] as FetchRequest).bytesMax).toBe(first);
   });
 
   it('reads from the new leader before the request to the slow old one times out', async () => {

@@ -6,10 +6,10 @@ import type { Run } from '../../../src/delivery/deliver';
 import { incarnation } from '../../../src/format/id';
 import { seededRandom } from '../../../src/memory/clock';
 import { openSender } from '../../../src/work/submit';
-import { takeQueue } from '../../../src/work/queue/consumer';
-import type { TakenQueue } from '../../../src/work/types';
-import { gates, group, loose, parked, topic } from '../../work/rig';
-import { FakeBench } from '../fakebench';
+import { consumeQueue } from '../../../src/work/queue/consumer';
+import type { QueueConsumer } from '../../../src/work/types';
+import { gates, group, loose, parked, topic } from '../../support/work-queue';
+import { FakeBench } from '../../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -33,7 +33,7 @@ async function openWorker(name: string, run: (n: number) => unknown) {
   const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
   const limits = () => ({ concurrency: 500 });
   const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const, limits };
-  const taken: TakenQueue = await bench.run(takeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
+  const taken: QueueConsumer = await bench.run(consumeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
   return { taken, heard, log: parts.log };
 }
 

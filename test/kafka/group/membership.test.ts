@@ -1,14 +1,14 @@
 import type { Notice } from '../../../src/base/notices';
 import { isBusError } from '../../../src/base/errors';
 import { deferred } from '../../../src/base/lifecycle';
-import { WireError } from '../../../src/kafka/protocol/errors';
+import { KafkaError } from '../../../src/kafka/protocol/errors';
 import { Membership } from '../../../src/kafka/group/membership';
-import { decodeDeclared } from '../../../src/kafka/group/subscription';
-import { LostError, type Owned } from '../../../src/ports/log';
-import type { Join, MemberAs } from '../../../src/kafka/protocol/types';
-import { commitAt, FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
+import { decodeSubscription } from '../../../src/kafka/group/subscription';
+import { PartitionLostError, type OwnedPartition } from '../../../src/ports/log';
+import type { JoinGroupRequest, MemberIdentity } from '../../../src/kafka/protocol/types';
+import { commitAt, FakeBench, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
 import { seededRandom } from '../../../src/memory/clock';
-import { openProcess, type KafkaProcess } from '../rig';
+import { openProcess, type KafkaProcess } from '../../support/kafka-log-ports';
 
 const sessionMs = 10_000;
 let bench: FakeBench;
@@ -36,7 +36,7 @@ async function openTwo(partitions = 2, holder = new Holder()) {
 const coordinator = (): number => bench.cluster.coordinators.get('g') ?? 0;
 const offset = (partition = 0): number | undefined =>
   bench.cluster.group('g').offsets.get(`a.b.work/${partition}`)?.offset;
-const lost = (owned: Owned): string => String((owned.lost.reason as LostError | undefined)?.message);
+const lost = (owned: OwnedPartition): string => String((owned.lost.reason as PartitionLostError | undefined)?.message);
 
 describe('a member', () => {
   it.each([
@@ -57,7 +57,7 @@ describe('a member', () => {
     const { member, holder } = await openOne(3);
     expect(member.id).toBe('one-1');
     expect([...holder.owned.keys()].toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
-    const [first, second] = bench.cluster.asked('join').map(({ args }) => (args[0] as Join).memberId);
+    const [first, second] = bench.cluster.asked('joinGroup').map(({ args }) => (args[0] as JoinGroupRequest).memberId);
     expect([first, second]).toEqual(['', 'one-1']);
   });
 
@@ -67,8 +67,8 @@ describe('a member', () => {
     await bench.until(() => one.holder.giving.length === 1);
     const three = bench.process('three');
     await join(three, one.topic);
-    const said = bench.cluster.asked('join').filter(({ client }) => client === 'one');
-    const declared = decodeDeclared((said.at(-1)!.args[0] as Join).protocols[0]!.metadata)?.declared;
+    const said = bench.cluster.asked('joinGroup').filter(({ client }) => client === 'one');
+    const declared = decodeSubscription((said.at(-1)!.args[0] as JoinGroupRequest).protocols[0]!.metadata)?.declared;
     const [giving] = one.holder.giving;
     expect(declared).toMatchObject({ instance: 'one', owned: [1 - giving!], giving: [giving], busy: [] });
     drained.resolve();
@@ -106,7 +106,7 @@ describe('a member', () => {
     const commit = group.commit.bind(group);
     let refusals = 2;
     group.commit = (as, places) => {
-      if (refusals-- > 0) throw new WireError('ILLEGAL_GENERATION', 'said by the coordinator');
+      if (refusals-- > 0) throw new KafkaError('ILLEGAL_GENERATION', 'said by the coordinator');
       commit(as, places);
     };
     await bench.until(() => two.holder.owned.size === 1);
@@ -121,7 +121,7 @@ describe('a member', () => {
     const holder: Holder = new Holder(async (partition) => {
       mine.push(holder.owned.get(partition)!.commit(commitAt(4)));
     });
-    bench.cluster.script = ({ name }) => (name === 'commit' ? { delayMs: 3_000 } : undefined);
+    bench.cluster.script = ({ name }) => (name === 'offsetCommit' ? { delayMs: 3_000 } : undefined);
     const { two } = await openTwo(2, holder);
     await bench.until(() => two.holder.owned.size === 1);
     expect(two.holder.ever[0]?.committed?.offset).toBe(4);
@@ -137,7 +137,9 @@ describe('a member', () => {
     await bench.clock.advance(5_000);
     expect(group.generation).toBe(settled);
     // Simulates an earlier JoinGroup, counted as lost, that arrives last.
-    const older = (bench.cluster.asked('join').filter(({ client }) => client === 'one')[1]!.args[0] as Join).protocols;
+    const older = (
+      bench.cluster.asked('joinGroup').filter(({ client }) => client === 'one')[1]!.args[0] as JoinGroupRequest
+    ).protocols;
     const enter = group.join.bind(group);
     group.join = async (asked, client) => {
       const joined = await enter(asked, client);
@@ -157,18 +159,19 @@ describe('a member', () => {
   it('holds commits between JoinGroup and SyncGroup, and then commits with the new generation', async () => {
     const { owned, topic } = await openOne();
     // The member's SyncGroup of the next round takes a second.
-    bench.cluster.script = ({ name, client }) => (name === 'sync' && client === 'one' ? { delayMs: 1_000 } : undefined);
+    bench.cluster.script = ({ name, client }) =>
+      name === 'syncGroup' && client === 'one' ? { delayMs: 1_000 } : undefined;
     const two = bench.process('two');
     const second = bench.watch(two.log.join('g', topic, new Holder(), { sessionMs }));
     await bench.until(() => bench.cluster.group('g').state === 'CompletingRebalance');
     await bench.clock.advance(5);
-    const before = bench.cluster.asked('commit').length;
+    const before = bench.cluster.asked('offsetCommit').length;
     const commit = bench.watch(owned.commit(commitAt(5)));
     await bench.clock.advance(500);
-    expect(bench.cluster.asked('commit').length).toBe(before);
+    expect(bench.cluster.asked('offsetCommit').length).toBe(before);
     await bench.until(() => commit.settled);
     expect([commit.error, offset()]).toEqual([undefined, 5]);
-    const as = bench.cluster.asked('commit').at(-1)?.args[0] as MemberAs;
+    const as = bench.cluster.asked('offsetCommit').at(-1)?.args[0] as MemberIdentity;
     expect(as.generation).toBe(bench.cluster.group('g').generation);
     await bench.until(() => second.settled);
   });
@@ -176,7 +179,7 @@ describe('a member', () => {
   it('rejoins after a commit of unknown outcome, so that its late copy is rejected', async () => {
     const { owned, group } = await openOne();
     // The commit arrives after its timeout.
-    bench.faults('commit', { delayMs: 20_000 });
+    bench.faults('offsetCommit', { delayMs: 20_000 });
     const generation = group.generation;
     await bench.run(owned.commit(commitAt(3)), 30_000);
     expect(group.generation).toBeGreaterThan(generation);
@@ -194,21 +197,21 @@ describe('a member', () => {
     const { owned, group } = await openOne();
     const commit = group.commit.bind(group);
     group.commit = () => {
-      throw new WireError(code, 'said by the coordinator');
+      throw new KafkaError(code, 'said by the coordinator');
     };
     expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
     group.commit = commit;
     if (bus === 'TooLarge') return; // Kafka returns this error only for single partitions
-    bench.faults('commit', { error: code });
+    bench.faults('offsetCommit', { error: code });
     expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
   });
 
   it('commits the newest offset of each of its partitions in one request', async () => {
     const { holder } = await openOne(3);
-    const before = bench.cluster.asked('commit').length;
+    const before = bench.cluster.asked('offsetCommit').length;
     const all = [...holder.owned.values()].flatMap((owned) => [1, 2, 3].map((at) => owned.commit(commitAt(at))));
     await bench.run(Promise.all(all));
-    expect(bench.cluster.asked('commit').length).toBe(before + 1);
+    expect(bench.cluster.asked('offsetCommit').length).toBe(before + 1);
     expect([0, 1, 2].map(offset)).toEqual([3, 3, 3]);
   });
 });
@@ -234,7 +237,7 @@ describe('a member that closes', () => {
     ['are not answered', 'never', 'no answer of broker'],
   ] as const)('exposes the reason to the owner of a partition while its commits %s', async (_, fault, said) => {
     const { owned, heard } = await openOne();
-    bench.cluster.script = ({ name }) => (name === 'commit' ? fault : undefined);
+    bench.cluster.script = ({ name }) => (name === 'offsetCommit' ? fault : undefined);
     const commit = bench.watch(owned.commit(commitAt(1)));
     await bench.clock.advance(300_000);
     expect(owned.commitFailure).toContain(said);
@@ -248,7 +251,7 @@ describe('a member that closes', () => {
 
   it('reports once that it cannot rejoin, and once the recovery', async () => {
     const { holder, heard, group, member } = await openOne();
-    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
+    bench.cluster.script = ({ name }) => (name === 'joinGroup' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
     group.leave(member.id);
     await bench.clock.advance(300_000);
     expect(states(heard)).toEqual([['group g', false, expect.stringContaining('COORDINATOR_NOT_AVAILABLE')]]);
@@ -264,7 +267,7 @@ describe('a member that closes', () => {
     const { owned, member, group } = await openOne(1, holder);
     const commit = group.commit.bind(group);
     group.commit = () => {
-      throw new WireError('COORDINATOR_NOT_AVAILABLE', 'said by the coordinator');
+      throw new KafkaError('COORDINATOR_NOT_AVAILABLE', 'said by the coordinator');
     };
     const closing = bench.watch(member.close());
     await bench.clock.advance(9_000);
@@ -287,7 +290,7 @@ describe('a member that has closed', () => {
 
   it('is no longer reported as failing', async () => {
     const { heard, group, member } = await openOne();
-    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
+    bench.cluster.script = ({ name }) => (name === 'joinGroup' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
     group.leave(member.id);
     await bench.clock.advance(20_000);
     await bench.run(member.close());
@@ -313,8 +316,8 @@ describe('a member that is cut off', () => {
     expect(lostMs).toBeGreaterThan(0.7 * sessionMs);
     expect(holder.owned.size).toBe(0);
     expect(other.ever).toEqual([]);
-    expect(await bench.refusal(owned.commit(commitAt(1)))).toBeInstanceOf(LostError);
-    expect(await bench.refusal(owned.read(0, max, never))).toBeInstanceOf(LostError);
+    expect(await bench.refusal(owned.commit(commitAt(1)))).toBeInstanceOf(PartitionLostError);
+    expect(await bench.refusal(owned.read(0, max, never))).toBeInstanceOf(PartitionLostError);
     await bench.until(() => second.settled && other.owned.size === 2, 60_000);
     bench.cluster.script = undefined;
     await bench.until(() => holder.owned.size === 1 && other.owned.size === 1);
@@ -372,15 +375,15 @@ describe('a member that is cut off', () => {
 
   it('stops waiting for the old coordinator when another component has found the new one', async () => {
     const one = await openOne();
-    const joins = (): number => bench.cluster.asked('join').filter(({ client }) => client === 'one').length;
+    const joins = (): number => bench.cluster.asked('joinGroup').filter(({ client }) => client === 'one').length;
     const before = joins();
-    bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? 'never' : undefined);
+    bench.cluster.script = ({ name, client }) => (name === 'joinGroup' && client === 'one' ? 'never' : undefined);
     const second = bench.watch(bench.process('two').log.join('g', one.topic, new Holder(), { sessionMs }));
     await bench.until(() => joins() > before); // its JoinGroup is never answered
     await bench.clock.advance(20);
     bench.cluster.script = undefined;
     bench.cluster.coordinators.set('g', coordinator() === 1 ? 2 : 1);
-    await bench.run(one.log.places('g', one.topic)); // finds the new one before a heartbeat does
+    await bench.run(one.log.committedOffsets('g', one.topic)); // finds the new one before a heartbeat does
     await bench.until(() => second.settled, 2_000);
     expect(one.owned.lost.aborted).toBe(false);
   });
@@ -412,12 +415,12 @@ describe('a member that is cut off', () => {
 
   it('rejects with Unreachable when it cannot join, and sends no group request afterwards', async () => {
     const { log, topic } = await bench.open();
-    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
+    bench.cluster.script = ({ name }) => (name === 'joinGroup' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
     const error = await bench.refusal(log.join('g', topic, new Holder(), { sessionMs }), 60_000);
     expect(isBusError(error, 'Unreachable')).toBe(true);
     // The settings of topics are still polled.
     const ofGroups = (): number =>
-      bench.cluster.requests.filter(({ name }) => !['metadata', 'topicConfigs'].includes(name)).length;
+      bench.cluster.requests.filter(({ name }) => !['metadata', 'describeTopicConfigs'].includes(name)).length;
     const before = ofGroups();
     await bench.clock.advance(60_000);
     expect(ofGroups()).toBe(before);
@@ -429,13 +432,13 @@ describe('a group with foreign members', () => {
     const { log, topic } = await bench.open();
     const stranger = bench.cluster.wire('console-consumer');
     bench.cluster.coordinators.set('g', 1);
-    const at = { node: 1, via: 'group:g' } as const;
+    const at = { node: 1, channel: 'group:g' } as const;
     const asked = { group: 'g', memberId: '', sessionMs: 60_000, rebalanceMs: 60_000 };
     const protocols = [{ name: 'range', metadata: new Uint8Array() }];
-    const refused = (await bench.refusal(stranger.join(at, { ...asked, protocols }))) as unknown as {
+    const refused = (await bench.refusal(stranger.joinGroup(at, { ...asked, protocols }))) as unknown as {
       memberId: string;
     };
-    await bench.run(stranger.join(at, { ...asked, memberId: refused.memberId, protocols }));
+    await bench.run(stranger.joinGroup(at, { ...asked, memberId: refused.memberId, protocols }));
     const error = await bench.refusal(log.join('g', topic, new Holder(), { sessionMs }));
     expect(isBusError(error, 'Config')).toBe(true);
     expect(error.message).toContain('console-consumer');
@@ -470,7 +473,7 @@ describe('an owned partition', () => {
     const reads = [...holder.owned.values()].map((owned) => bench.watch(owned.read(0, max, never)));
     await bench.clock.advance(100);
     const asked = bench.cluster.asked('fetch');
-    expect(asked.map(({ via }) => via)).toEqual(['work', 'work', 'work']);
+    expect(asked.map(({ channel: via }) => via)).toEqual(['work', 'work', 'work']);
     await bench.run(log.append(topic, [record('a', 0), record('b', 1)]));
     await bench.until(() => reads.filter(({ settled }) => settled).length === 2);
   });

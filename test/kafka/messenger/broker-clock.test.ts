@@ -3,9 +3,9 @@ import { openNotices } from '../../../src/base/notices';
 import { buildBus } from '../../../src/bus/bus';
 import { defaults, liveConfig } from '../../../src/config';
 import { defineModule, request, unchecked } from '../../../src/contract/contract';
-import type { Roads } from '../../../src/kafka/messenger/transport';
+import type { Transport } from '../../../src/kafka/messenger/transport';
 import { memoryWorld, virtualClock } from '../../../src/memory';
-import { memoryRoads, openOn } from '../postrig';
+import { memoryRoads, openOn } from '../../support/kafka-messenger';
 
 const shop = defineModule('shop', { buy: request(unchecked<number>(), unchecked<number>()) });
 
@@ -24,7 +24,7 @@ class Machine {
     this.#asleep = undefined;
     this.#wake();
   }
-  roads = (own: Roads): Roads => ({
+  transport = (own: Transport): Transport => ({
     ...own,
     tail: async (topic, partition, via) => {
       const tail = await own.tail(topic, partition, via);
@@ -42,22 +42,22 @@ class Machine {
 function system() {
   const clock = virtualClock();
   const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
-  async function join(module: string, machine = new Machine(), change = machine.roads) {
+  async function join(module: string, machine = new Machine(), change = machine.transport) {
     const process = world.process(`${module}#1`);
     const own = {
       ...process.clock,
       now: () => process.clock.now() + machine.setMs,
       mono: () => process.clock.mono() - machine.lostMs,
     };
-    const roads = change(memoryRoads(process.log));
-    const opening = openOn({ ...process, clock: own }, { roads, inboxPartitions: 1 });
+    const transport = change(memoryRoads(process.log));
+    const opening = openOn({ ...process, clock: own }, { transport, inboxPartitions: 1 });
     await clock.runUntil(() => false, 10_000);
-    const { post, registry } = await opening;
+    const { messenger, registry } = await opening;
     const notices = openNotices();
     const built = buildBus({
       ...process,
       clock: own,
-      post,
+      messenger,
       registry,
       notices,
       live: liveConfig(defaults, notices, clock),
@@ -84,7 +84,7 @@ function system() {
     return built.bus;
   }
   /** Opens a shop on `machine` and a caller. `started` collects the requests that the shop has started. */
-  async function scene(machine: Machine, change?: (own: Roads) => Roads) {
+  async function scene(machine: Machine, change?: (own: Transport) => Transport) {
     const seller = await join('shop', machine, change);
     const buyer = await join('web');
     const started: number[] = [];
@@ -137,7 +137,7 @@ test.each([30_000, -30_000])('requests are answered after a clock change of %d m
 test('a skew measured on slow brokers is measured again when they are fast', async () => {
   const { clock, scene } = system();
   let slow = true;
-  const slowly = (own: Roads): Roads => ({
+  const slowly = (own: Transport): Transport => ({
     ...own,
     async append(topic, partition, record, ...more) {
       if (slow) await new Promise<void>((resolve) => clock.after(3_000, resolve));
@@ -157,7 +157,7 @@ test('a request states its remaining time by the clock at the time of sending', 
   const { clock, join } = system();
   const machine = new Machine();
   const [seller, buyer] = [await join('shop'), await join('web', machine)];
-  const asked = buyer.tryRequest(shop.buy, 1, { timeoutMs: 10_000, absentMs: 10_000 });
+  const asked = buyer.tryRequest(shop.buy, 1, { timeoutMs: 10_000, waitForInstanceMs: 10_000 });
   await clock.advance(1_000);
   machine.setMs = -600_000;
   void buyer.tryRequest(shop.buy, 0, { to: 'nobody' }); // sending makes the caller measure its skew
@@ -175,7 +175,7 @@ test('a lost request is answered after a probe although its caller set the clock
   const { clock, join } = system();
   const machine = new Machine();
   let loses = false;
-  const lossy = (own: Roads): Roads => ({
+  const lossy = (own: Transport): Transport => ({
     ...own,
     append: (...given) => (loses ? Promise.resolve() : own.append(...given)),
   });

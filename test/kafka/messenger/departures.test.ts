@@ -1,6 +1,6 @@
 /** Detection of departed instances from registry changes: with few requests, and without missing any. */
 import { closable } from '../../../src/base/lifecycle';
-import { watchLiving } from '../../../src/kafka/messenger/departures';
+import { watchDepartures } from '../../../src/kafka/messenger/departures';
 import { virtualClock } from '../../../src/memory';
 import type { Instance, Registry } from '../../../src/ports/registry';
 
@@ -39,10 +39,10 @@ function system() {
     },
     ...closable(async () => undefined),
   };
-  const living = watchLiving(registry, clock);
+  const departures = watchDepartures(registry, clock);
   const vanished: string[] = [];
   const known = new Set<string>();
-  living.hear({
+  departures.watch({
     up: () => undefined,
     vanished: (addresses) => void vanished.push(...addresses),
     knows: (address) => known.has(address),
@@ -54,7 +54,7 @@ function system() {
   };
   return {
     clock,
-    living,
+    living: departures,
     alive,
     asked,
     vanished,
@@ -65,8 +65,8 @@ function system() {
 }
 
 test('a departed instance is reported after one registry request', async () => {
-  const { clock, living, alive, asked, vanished, shown } = system();
-  await living.registry.watch('photos', () => undefined);
+  const { clock, living: departures, alive, asked, vanished, shown } = system();
+  await departures.registry.watch('photos', () => undefined);
   shown('a', 'b', 'c');
   alive.delete('b');
   shown('a', 'c');
@@ -76,8 +76,8 @@ test('a departed instance is reported after one registry request', async () => {
 });
 
 test('a peer that serves no watched contract is reported when it dies', async () => {
-  const { clock, living, alive, asked, vanished, known, shown } = system();
-  await living.registry.watch('photos', () => undefined);
+  const { clock, living: departures, alive, asked, vanished, known, shown } = system();
+  await departures.registry.watch('photos', () => undefined);
   known.add('at a');
   shown('a', 'b');
   shown();
@@ -90,8 +90,8 @@ test('a peer that serves no watched contract is reported when it dies', async ()
 });
 
 test('a departure is reported despite frequent changes and a temporarily unavailable registry', async () => {
-  const { clock, living, alive, vanished, known, shown, setAway } = system();
-  await living.registry.watch('photos', () => undefined);
+  const { clock, living: departures, alive, vanished, known, shown, setAway } = system();
+  await departures.registry.watch('photos', () => undefined);
   for (let n = 0; n < 300; n++) {
     shown('a', `b${n}`);
     alive.delete(`b${n}`);
@@ -111,8 +111,8 @@ test('a departure is reported despite frequent changes and a temporarily unavail
 });
 
 test('a departure is reported without waiting for the repeated check of another instance', async () => {
-  const { clock, living, alive, vanished, known, shown } = system();
-  await living.registry.watch('photos', () => undefined);
+  const { clock, living: departures, alive, vanished, known, shown } = system();
+  await departures.registry.watch('photos', () => undefined);
   for (const name of ['a', 'b']) known.add(`at ${name}`);
   shown('a', 'b');
   shown('b');
@@ -124,14 +124,14 @@ test('a departure is reported without waiting for the repeated check of another 
 });
 
 test('a closed watch sends no registry request and sets no timer', async () => {
-  const { clock, living, asked, known, shown } = system();
-  await living.registry.watch('photos', () => undefined);
+  const { clock, living: departures, asked, known, shown } = system();
+  await departures.registry.watch('photos', () => undefined);
   known.add('at a');
   shown('a');
   shown();
   await clock.advance(2_000);
   const before = asked.length;
-  await living.close();
+  await departures.close();
   await clock.advance(0);
   expect(clock.nextDueMs).toBeUndefined();
   expect(asked).toHaveLength(before);

@@ -1,7 +1,7 @@
 import { isBusError } from '../../../src/base/errors';
 import { nextEpoch, ProducerId, written } from '../../../src/kafka/produce/producer-id';
 import type { Batch, ProducerState } from '../../../src/kafka/protocol/types';
-import { FakeBench, record } from '../fakebench';
+import { FakeBench, record } from '../../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => {
@@ -55,7 +55,7 @@ describe('a producer id', () => {
   it('is replaced by a new one when a partition has used up its epochs', async () => {
     let ready = 0;
     const closing = new AbortController().signal;
-    const id = new ProducerId({ view: bench.view('p'), ready: () => ready++, refused: () => undefined, closing });
+    const id = new ProducerId({ metadata: bench.view('p'), ready: () => ready++, refused: () => undefined, closing });
     expect(id.stateFor(undefined)).toBeUndefined();
     await bench.until(() => ready === 1);
     const first = id.stateFor(undefined);

@@ -1,8 +1,8 @@
 import { isBusError } from '../../../src/base/errors';
-import { Calls, type Item } from '../../../src/kafka/produce/pending-appends';
+import { PendingAppends, type Item } from '../../../src/kafka/produce/pending-appends';
 import type { Batch } from '../../../src/kafka/protocol/types';
-import { PartlyError } from '../../../src/ports/log';
-import { FakeBench, record, valuesOf } from '../fakebench';
+import { PartialAppendError } from '../../../src/ports/log';
+import { FakeBench, record, valuesOf } from '../../support/fake-kafka-log';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -99,18 +99,18 @@ describe('the producer', () => {
 
   it('sends to every partition without a leader once leaders are elected, whenever each was queued', async () => {
     const { topic } = await bench.open(3);
-    const view = bench.view('two');
-    const { log } = bench.process('two', { view });
+    const metadata = bench.view('two');
+    const { log } = bench.process('two', { metadata });
     await bench.run(log.append(topic, [record('x', 2)]));
     for (const partition of [0, 1]) bench.cluster.lead(topic, partition, null);
-    await bench.run(view.refresh());
+    await bench.run(metadata.refresh());
     bench.cluster.lead(topic, 2, 1); // a change, so that the next metadata refresh is not delayed
     const first = bench.watch(log.append(topic, [record('a', 0)]));
     await bench.clock.advance(4);
     const second = bench.watch(log.append(topic, [record('b', 1)]));
     await bench.clock.advance(1);
     for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 2);
-    await bench.run(view.refresh());
+    await bench.run(metadata.refresh());
     await bench.until(() => first.settled && second.settled, 1_000);
     expect([0, 1].map((partition) => bench.cluster.values(topic, partition))).toEqual([['a'], ['b']]);
   });
@@ -129,8 +129,8 @@ describe('the producer', () => {
 
   it('sends a batch behind a slow request immediately when refreshed metadata names another leader', async () => {
     const { topic } = await bench.open(4);
-    const view = bench.view('two');
-    const { log } = bench.process('two', { view });
+    const metadata = bench.view('two');
+    const { log } = bench.process('two', { metadata });
     await bench.run(log.append(topic, [record('x', 0), record('x', 3)]));
     const sentTo: number[] = [];
     let isFirst = true;
@@ -146,7 +146,7 @@ describe('the producer', () => {
     const behind = bench.watch(log.append(topic, [record('b', 3)]));
     await bench.clock.advance(10);
     bench.cluster.lead(topic, 3, 2);
-    await bench.run(view.refresh());
+    await bench.run(metadata.refresh());
     await bench.until(() => behind.settled, 20);
     expect([first.settled, sentTo]).toEqual([false, [1, 2]]);
     await bench.until(() => first.settled, 1_000);
@@ -168,7 +168,7 @@ describe('the producer', () => {
     const large = 'x'.repeat(2_000);
     const records = [record('a', 0), record(large, 1), record('b', 1), record('c', 0)];
     const error = await bench.refusal(log.append(topic, records));
-    if (!(error instanceof PartlyError)) throw error;
+    if (!(error instanceof PartialAppendError)) throw error;
     expect(error).toMatchObject({ name: 'BusError', code: 'TooLarge' });
     expect(error.message).toContain('1 of 4 records were not appended, the others are in the log');
     expect([...error.failed.keys()]).toEqual([1]);
@@ -333,8 +333,12 @@ describe('the producer', () => {
     const { log, topic } = await bench.open(4, {}, { appendMs: 5_000 });
     let reads = 0;
     // oxlint-disable-next-line typescript/unbound-method -- called with the `this` of the mock below
-    const { itemsOf } = Calls.prototype;
-    const counted = jest.spyOn(Calls.prototype, 'itemsOf').mockImplementation(function (this: Calls, call, ...rest) {
+    const { itemsOf } = PendingAppends.prototype;
+    const counted = jest.spyOn(PendingAppends.prototype, 'itemsOf').mockImplementation(function (
+      this: PendingAppends,
+      call,
+      ...rest
+    ) {
       const count = (item: Item): Item =>
         Object.defineProperty({ ...item }, 'call', { enumerable: true, get: () => (reads++, call) });
       return itemsOf.call(this, call, ...rest).map(count);

@@ -5,7 +5,7 @@ import { at, measureBatch, writeBatch } from '../../../src/kafka/protocol/batch-
 import { readI64, Reader, writeI64, Writer } from '../../../src/kafka/protocol/primitives';
 import { crc32c } from '../../../src/kafka/protocol/crc32c';
 import { parseEnvelope } from '../../../src/format/envelope';
-import { readRecords, Taken } from '../../../src/kafka/protocol/batch-reader';
+import { readRecords, BatchRead } from '../../../src/kafka/protocol/batch-reader';
 import { anyCharacter } from '../../characters';
 import { cpuMs } from '../../elapsed';
 
@@ -166,7 +166,7 @@ describe('a record batch', () => {
       writeI64(one, offset, at.baseOffset);
       return one;
     });
-    const taken = new Taken();
+    const taken = new BatchRead();
     const first = readRecords(Buffer.concat(batches), 0, 0, [], taken);
     expect([first.records.length, first.next, first.error]).toEqual([120_000, 120_000, null]);
     expect(readRecords(batches[0]!, 1, 7, [], taken)).toEqual({ records: [], next: 7, error: null });
@@ -179,7 +179,7 @@ describe('a record batch', () => {
     const [read] = readRecords(packed(plain, 1, zlib.gzipSync), 0, 3).records;
     expect(read?.value?.toString()).toBe('packed');
     const { error, next } = readRecords(packed(plain, 5, zlib.gzipSync), 0, 3);
-    expect(error).toMatchObject({ code: 'UNSUPPORTED_COMPRESSION_TYPE', step: 'stop', until: 4 });
+    expect(error).toMatchObject({ code: 'UNSUPPORTED_COMPRESSION_TYPE', step: 'fatal', until: 4 });
     expect(error?.message).toContain('codec 5');
     expect(next).toBe(3);
   });

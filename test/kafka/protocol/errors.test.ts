@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { busErrorOf, errorOf, WireError } from '../../../src/kafka/protocol/errors';
+import { busErrorOf, errorOf, KafkaError } from '../../../src/kafka/protocol/errors';
 import { readLogin, readTls } from '../../../src/kafka/client/security';
 
 const told = (code: string, message: string, user?: string) =>
-  busErrorOf(new WireError(code, message), 'topic main.inbox', 10_000.7, user);
+  busErrorOf(new KafkaError(code, message), 'topic main.inbox', 10_000.7, user);
 
 test('the error of a wrong password names its options and does not ask for permissions', () => {
   const error = told('SASL_AUTHENTICATION_FAILED', 'a:1: Authentication failed', 'alice');
@@ -52,7 +52,7 @@ test.each([
 });
 
 test('a connection error omits internal codes, and has its waiting time in whole milliseconds', () => {
-  const refused = new WireError('CONNECTION', 'a:1: connect ECONNREFUSED');
+  const refused = new KafkaError('CONNECTION', 'a:1: connect ECONNREFUSED');
   const error = told('CONNECTION', `no broker answers: ${refused.message}`);
   expect(error.message).toBe('topic main.inbox: no broker answers: a:1: connect ECONNREFUSED');
   expect(error.details).toMatchObject({ waitedMs: 10_001 });

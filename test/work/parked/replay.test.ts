@@ -3,7 +3,7 @@ import { parseEnvelope } from '../../../src/format/envelope';
 import { findParked } from '../../../src/work/parked/find';
 import { drop, replay } from '../../../src/work/parked/replay';
 import type { MemoryProcess } from '../../../src/memory';
-import { jobs, parked, rig, topic } from '../rig';
+import { jobs, parked, rig, topic } from '../../support/work-queue';
 
 const parts = (p: MemoryProcess) => ({ log: p.log, clock: p.clock, random: p.random, instance: 'busbar#op' });
 const { resize } = jobs();

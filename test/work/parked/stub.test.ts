@@ -3,7 +3,7 @@ import { BusError } from '../../../src/base/errors';
 import type { MemoryProcess } from '../../../src/memory';
 import { findParked, type Parked } from '../../../src/work/parked/find';
 import { drop, replay } from '../../../src/work/parked/replay';
-import { jobs, parked, rig, topic, type Job } from '../rig';
+import { jobs, parked, rig, topic, type Job } from '../../support/work-queue';
 
 const { resize } = jobs({ attempts: 1 });
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

@@ -1,4 +1,4 @@
-import { gates, jobs, rig, topic, type Job } from '../rig';
+import { gates, jobs, rig, topic, type Job } from '../../support/work-queue';
 import { heavy } from '../../heavy';
 
 const { resize } = jobs();

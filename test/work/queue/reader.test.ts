@@ -1,5 +1,5 @@
 import { virtualClock } from '../../../src/memory';
-import type { Owned, ReadMax, Stored } from '../../../src/ports/log';
+import type { OwnedPartition, ReadMax, Stored } from '../../../src/ports/log';
 import { Reader, type ReaderParts } from '../../../src/work/queue/reader';
 
 /** A reader of an endless log, and the message counts that it requested. */
@@ -8,7 +8,7 @@ function open(room: () => ReadMax) {
   const asked: number[] = [];
   let next = 0;
   const record = (): Stored => ({ partition: 0, offset: next++, key: null, value: null, headers: {}, timeMs: 0 });
-  const owned: Pick<Owned, 'read'> = {
+  const owned: Pick<OwnedPartition, 'read'> = {
     read: async (_from, { messages }) => {
       asked.push(messages);
       return Array.from({ length: messages }, record);
@@ -16,7 +16,7 @@ function open(room: () => ReadMax) {
   };
   const parts: ReaderParts = {
     clock,
-    owned: owned as Owned, // it only reads
+    owned: owned as OwnedPartition, // it only reads
     admit: () => undefined,
     come: () => undefined,
     room,
@@ -26,7 +26,7 @@ function open(room: () => ReadMax) {
     gap: () => undefined,
     cut: () => Promise.resolve(),
     lost: () => undefined,
-    tell: () => undefined,
+    report: () => undefined,
   };
   return { clock, asked, reader: new Reader(parts, 0, undefined) };
 }

@@ -6,7 +6,7 @@ import {
   instanceOfText,
   textOfInstance,
 } from '../../../src/zookeeper/registry/announcement';
-import { instance } from '../kit';
+import { instance } from '../../support/zookeeper-sessions';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 40 });
 const instances: fc.Arbitrary<Instance> = fc.record({

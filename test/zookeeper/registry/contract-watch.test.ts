@@ -5,7 +5,7 @@ import { announcementOf } from '../../../src/zookeeper/registry/announcement';
 import type { Connection } from '../../../src/zookeeper/session/connection';
 import { Folder } from '../../../src/zookeeper/registry/contract-watch';
 import type { Comeback, Session } from '../../../src/zookeeper/session/session';
-import { instance } from '../kit';
+import { instance } from '../../support/zookeeper-sessions';
 
 const sessionMs = 2_000;
 const [one, two] = ['photos#1', 'photos#2'].map((name) => announcementOf(instance(name)).node);

@@ -1,6 +1,6 @@
 import type { Instance } from '../../../src/ports/registry';
 import { isSame, keep } from '../../../src/zookeeper/registry/instance-list';
-import { instance } from '../kit';
+import { instance } from '../../support/zookeeper-sessions';
 
 const known = (...instances: Instance[]) => new Map(instances.map((one) => [`${one.name},${one.incarnation}`, one]));
 const [one, two, three] = [instance('photos#1'), instance('photos#2'), instance('photos#3')];

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { readSecret } from '../../../src/zookeeper/session/auth';
-import { cleanUp, freshDirectory } from '../kit';
+import { cleanUp, freshDirectory } from '../../support/zookeeper-sessions';
 
 afterEach(cleanUp);
 

@@ -4,8 +4,16 @@ import { isBusError } from '../../../src/base/errors';
 import { openNotices } from '../../../src/base/notices';
 import { openSession } from '../../../src/zookeeper/session/session';
 import { livedMs, openLivedClock, quickest } from '../../elapsed';
-import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from '../fake';
-import { beginToOpen, cleanUp, instance, later, open as openAtOnce, startChild, until } from '../kit';
+import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from '../../support/fake-zookeeper';
+import {
+  beginToOpen,
+  cleanUp,
+  instance,
+  later,
+  open as openAtOnce,
+  startChild,
+  until,
+} from '../../support/zookeeper-sessions';
 
 let clock: Clock;
 beforeEach(() => {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { systemClock, systemRandom } from '../../../src/base/clock';
 import { type Notice, openNotices } from '../../../src/base/notices';
 import { SettingsCache } from '../../../src/zookeeper/settings/disk-cache';
-import { cleanUp, freshDirectory } from '../kit';
+import { cleanUp, freshDirectory } from '../../support/zookeeper-sessions';
 
 afterEach(async () => {
   jest.restoreAllMocks();

@@ -1,7 +1,7 @@
 /** A rig for the conformance suites: the memory ports on virtual time. */
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
-import type { Rig } from '../conformance/rig';
+import type { Rig } from './conformance';
 
 /** Turns of the event loop for which a wait continues when no timer is set, because a test can still append from there. */
 const idleTurnsMax = 2_000;

@@ -111,7 +111,7 @@ export async function watchSettings({ settings }: Zookeeper): Promise<{ last: st
 /** Starts a process that runs child.ts, and kills it after the test. */
 export function startChild(args: readonly string[]): ChildProcess & { readonly left: Promise<number> } {
   const execArgv = ['--require', path.join(__dirname, '..', 'register.cjs')];
-  const child = fork(path.join(__dirname, 'child.ts'), args, { execArgv });
+  const child = fork(path.join(__dirname, '../zookeeper/child.ts'), args, { execArgv });
   later(() => child.kill('SIGKILL'));
   const left = new Promise<number>((resolve) => {
     child.on('message', (said) => said === 'left' && resolve(performance.now()));

@@ -4,13 +4,13 @@ import { type Clock, systemRandom } from '../../src/base/clock';
 import { type KafkajsOptions, openKafkajs } from '../../src/kafka/client/connection-pool';
 import { measureBatch, writeBatch } from '../../src/kafka/protocol/batch-writer';
 import { Writer } from '../../src/kafka/protocol/primitives';
-import { WireError } from '../../src/kafka/protocol/errors';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import { KafkaError } from '../../src/kafka/protocol/errors';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import { livedMs, openLivedClock } from '../elapsed';
 
 /** The broker client with servers that are not brokers. */
 const servers: net.Server[] = [];
-const wires: Wire[] = [];
+const wires: BrokerClient[] = [];
 let lived: ReturnType<typeof openLivedClock>;
 let clock: Clock;
 beforeEach(() => {
@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   lived.close();
-  await Promise.all(wires.splice(0).map((wire) => wire.close()));
+  await Promise.all(wires.splice(0).map((client) => client.close()));
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
 });
 
@@ -41,19 +41,19 @@ async function serve(answer: (socket: net.Socket) => void): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`; // it listens on TCP
 }
 
-function open(brokers: readonly string[], more: Partial<KafkajsOptions> = {}): Wire {
+function open(brokers: readonly string[], more: Partial<KafkajsOptions> = {}): BrokerClient {
   const random = { next: () => 0 }; // picks the first address first
-  const wire = openKafkajs({ brokers, clientId: 'test', clock, random, ...more });
-  wires.push(wire);
-  return wire;
+  const client = openKafkajs({ brokers, clientId: 'test', clock, random, ...more });
+  wires.push(client);
+  return client;
 }
 
-async function refusal(work: Promise<unknown>): Promise<WireError> {
+async function refusal(work: Promise<unknown>): Promise<KafkaError> {
   const error: unknown = await work.then(
     (value) => new Error(`resolved: ${inspect(value)}`),
     (reason: unknown) => reason,
   );
-  if (!(error instanceof WireError)) throw error;
+  if (!(error instanceof KafkaError)) throw error;
   return error;
 }
 
@@ -106,12 +106,12 @@ describe('the broker client', () => {
     let port = 0;
     const good = await serve((socket) => pretend(port)(socket));
     port = portOf(good);
-    const wire = open([silent, good]);
+    const client = open([silent, good]);
     const startMs = performance.now();
-    const first = await wire.metadata([]);
+    const first = await client.metadata([]);
     expect(first.nodes).toEqual([{ node: 1, host: '127.0.0.1', port }]);
     expect(performance.now() - startMs).toBeGreaterThan(1_500); // the timeout of one broker
-    const [, secondMs] = await timed(wire.metadata([]));
+    const [, secondMs] = await timed(client.metadata([]));
     expect(secondMs).toBeLessThan(1_000);
   });
 
@@ -125,8 +125,8 @@ describe('the broker client', () => {
       });
       places.push(place);
     }
-    const wire = open(places);
-    for (let n = 0; n < 6; n++) await wire.metadata([]);
+    const client = open(places);
+    for (let n = 0; n < 6; n++) await client.metadata([]);
     expect(asked).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
   });
 
@@ -137,26 +137,26 @@ describe('the broker client', () => {
       pretend(port)(socket);
     });
     port = portOf(place);
-    const wire = open([place]);
-    await wire.metadata([]);
-    const at = { node: 1, via: 'produce' } as const;
+    const client = open([place]);
+    await client.metadata([]);
+    const at = { node: 1, channel: 'produce' } as const;
     const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: Buffer.from('x'), headers: {} }] }];
     const [late, other] = await Promise.all([
-      refusal(wire.produce(at, batch, 200)),
-      refusal(wire.produce(at, batch, 5_000)),
+      refusal(client.produce(at, batch, 200)),
+      refusal(client.produce(at, batch, 5_000)),
     ]);
     expect(late).toMatchObject({ code: 'DEADLINE', uncertain: true, retriable: true });
     expect(other).toMatchObject({ code: 'CONNECTION', uncertain: true });
     expect(connections).toBe(2);
-    expect((await refusal(wire.produce(at, batch, 100))).code).toBe('DEADLINE');
+    expect((await refusal(client.produce(at, batch, 100))).code).toBe('DEADLINE');
     expect(connections).toBe(3);
   });
 
   it('rejects a request to an unknown broker as certainly not sent', async () => {
     const gone = await serve(() => undefined);
-    const wire = open([gone]);
+    const client = open([gone]);
     const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: null, headers: {} }] }];
-    const unknown = await refusal(wire.produce({ node: 7, via: 'produce' }, batch, 100));
+    const unknown = await refusal(client.produce({ node: 7, channel: 'produce' }, batch, 100));
     expect(unknown).toMatchObject({ code: 'UNKNOWN_NODE', uncertain: false, step: 'leader' });
   });
 
@@ -170,10 +170,10 @@ describe('the broker client', () => {
       })(socket),
     );
     port = portOf(place);
-    const wire = open([place]);
-    await wire.metadata([]);
-    const error = await refusal(wire.listGroups({ node: 1, via: 'admin' }, 500));
-    expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused' });
+    const client = open([place]);
+    await client.metadata([]);
+    const error = await refusal(client.listGroups({ node: 1, channel: 'admin' }, 500));
+    expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'rejected' });
   });
 
   it('returns UNVERIFIED for a partition that the answer of a Produce omits', async () => {
@@ -186,10 +186,10 @@ describe('the broker client', () => {
       })(socket),
     );
     port = portOf(place);
-    const wire = open([place]);
-    await wire.metadata([]);
+    const client = open([place]);
+    await client.metadata([]);
     const batch = { topic: 't', partition: 3, records: [{ key: null, value: null, headers: {} }] };
-    const [answer] = await wire.produce({ node: 1, via: 'produce' }, [batch], 1_000);
+    const [answer] = await client.produce({ node: 1, channel: 'produce' }, [batch], 1_000);
     expect(answer).toMatchObject({ topic: 't', partition: 3, offset: -1 });
     expect(answer?.error).toMatchObject({ code: 'UNVERIFIED', uncertain: true, retriable: true });
   });
@@ -207,16 +207,16 @@ describe('the broker client', () => {
     });
     port = portOf(place);
     const throttled: [string, number][] = [];
-    const wire = open([place], { throttled: (request, ms) => void throttled.push([request, ms]) });
-    await wire.metadata([]);
-    const at = { node: 1, via: 'admin' } as const;
-    expect(await wire.listGroups(at, 5_000)).toEqual([]);
+    const client = open([place], { throttled: (request, ms) => void throttled.push([request, ms]) });
+    await client.metadata([]);
+    const at = { node: 1, channel: 'admin' } as const;
+    expect(await client.listGroups(at, 5_000)).toEqual([]);
     expect(throttled).toEqual([['ListGroups', 600]]);
-    const refused = await refusal(wire.listGroups(at, 100));
+    const refused = await refusal(client.listGroups(at, 100));
     expect(refused).toMatchObject({ code: 'THROTTLING_QUOTA_EXCEEDED', uncertain: false, retriable: true });
     throttleMs = 0;
     const before = connections;
-    expect(await livedMs(wire.listGroups(at, 5_000))).toBeGreaterThan(200);
+    expect(await livedMs(client.listGroups(at, 5_000))).toBeGreaterThan(200);
     expect(connections).toBe(before);
     expect(throttled).toHaveLength(1);
   });
@@ -253,12 +253,12 @@ describe('the broker client', () => {
       let port = 0;
       const broken = await serve((socket) => pretend(port, (to) => to.write(Buffer.from(frame, 'hex')))(socket));
       port = portOf(broken);
-      const wire = open([broken]);
-      await wire.metadata([]);
-      const at = { node: 1, via: 'produce' } as const;
+      const client = open([broken]);
+      await client.metadata([]);
+      const at = { node: 1, channel: 'produce' } as const;
       const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: Buffer.from('x'), headers: {} }] }];
-      expect(await refusal(wire.produce(at, batch, 3_000))).toMatchObject({ code: 'CONNECTION', uncertain: true });
-      expect((await wire.metadata([])).nodes).toHaveLength(1);
+      expect(await refusal(client.produce(at, batch, 3_000))).toMatchObject({ code: 'CONNECTION', uncertain: true });
+      expect((await client.metadata([])).nodes).toHaveLength(1);
     },
   );
 
@@ -292,12 +292,12 @@ describe('the broker client', () => {
       })(socket);
     });
     port = portOf(place);
-    const wire = open([place]);
-    await wire.metadata([]);
+    const client = open([place]);
+    await client.metadata([]);
     const partitions = [{ topic: 't', partition: 0, offset: 0, bytesMax: 100 }];
     const seen: unknown[] = [];
     for (let n = 0; n < 4; n++) {
-      const [found] = await wire.fetch({ node: 1, via: 'work' }, { partitions, maxWaitMs: 0, bytesMax: 100 });
+      const [found] = await client.fetch({ node: 1, channel: 'work' }, { partitions, maxWaitMs: 0, bytesMax: 100 });
       seen.push([connections, found?.error?.code, found?.records.length]);
     }
     expect(seen).toEqual([
@@ -310,27 +310,27 @@ describe('the broker client', () => {
 
   it('closes within 100 ms despite a silent server, and rejects pending requests', async () => {
     const silent = await serve(() => undefined);
-    const wire = open([silent]);
-    const waiting = refusal(wire.metadata([], 5_000));
-    const [, tookMs] = await timed(wire.close());
+    const client = open([silent]);
+    const waiting = refusal(client.metadata([], 5_000));
+    const [, tookMs] = await timed(client.close());
     expect(tookMs).toBeLessThan(100);
     expect((await waiting).code).toBe('CLOSED');
-    expect((await refusal(wire.metadata([]))).code).toBe('CLOSED');
+    expect((await refusal(client.metadata([]))).code).toBe('CLOSED');
   });
 
   it('resolves an aborted fetch immediately without records', async () => {
     let port = 0;
     const place = await serve((socket) => pretend(port)(socket));
     port = portOf(place);
-    const wire = open([place]);
-    await wire.metadata([]);
+    const client = open([place]);
+    await client.metadata([]);
     const taken = new AbortController();
     const ask = {
       partitions: [{ topic: 't', partition: 0, offset: 0, bytesMax: 100 }],
       maxWaitMs: 60_000,
       bytesMax: 100,
     };
-    const fetching = wire.fetch({ node: 1, via: 'tails' }, ask, taken.signal);
+    const fetching = client.fetch({ node: 1, channel: 'tails' }, ask, taken.signal);
     setImmediate(() => taken.abort());
     expect(await fetching).toEqual([]);
   });
@@ -354,9 +354,9 @@ describe('secrets', () => {
   it('do not appear in a printed client or error', async () => {
     process.env.BUSBAR_TEST_SECRET = 'hush-hush';
     const silent = await serve(() => undefined);
-    const wire = open([silent], { security: login({ env: 'BUSBAR_TEST_SECRET' }), random: systemRandom });
-    const error = await refusal(wire.metadata([], 100));
+    const client = open([silent], { security: login({ env: 'BUSBAR_TEST_SECRET' }), random: systemRandom });
+    const error = await refusal(client.metadata([], 100));
     delete process.env.BUSBAR_TEST_SECRET;
-    expect(inspect([wire, error], { depth: 20, showHidden: true })).not.toContain('hush-hush');
+    expect(inspect([client, error], { depth: 20, showHidden: true })).not.toContain('hush-hush');
   });
 });

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { sleep, systemRandom, type Clock } from '../../src/base/clock';
 import { openNotices, type Notices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
-import type { Neighbours } from '../../src/embedded/store/peer-processes';
+import type { PeerProcesses } from '../../src/embedded/store/peer-processes';
 import type { Log } from '../../src/ports/log';
-import type { Rig } from '../conformance/rig';
+import type { Rig } from './conformance';
 import { openLivedClock } from '../elapsed';
 
 /** Doorbells between logs of one process; dead and stopped logs receive none. */
@@ -25,7 +25,7 @@ export class Street {
 }
 
 /** The neighbors of one simulated process, and its clock, which stops with it. */
-export class House implements Neighbours {
+export class House implements PeerProcesses {
   dead = false;
   private still = false;
   private readonly hearing = new Set<(topic: string) => void>();
@@ -113,7 +113,7 @@ export function openLogs(): {
         clock: house.clock,
         random: systemRandom,
         notices,
-        neighbours: house,
+        peers: house,
       };
       const log = await openEmbeddedLog(parts);
       const one = { log, house, notices };
@@ -144,7 +144,7 @@ export async function openLogRig(): Promise<Rig> {
       const { log, house } = await logs.open();
       return {
         log,
-        post: unused(),
+        messenger: unused(),
         registry: unused(),
         settings: unused(),
         async crash() {

@@ -3,10 +3,10 @@ import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import type { Log } from '../../src/ports/log';
-import type { Post } from '../../src/ports/messenger';
+import type { Messenger } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';
-import type { Rig, RigProcess } from '../conformance/rig';
-import { sessionOf } from './kit';
+import type { Rig, RigProcess } from './conformance';
+import { sessionOf } from './zookeeper-sessions';
 
 /** Stalls of a process or a server that are shorter than this drop no instance. */
 const sessionMs = 6_000;
@@ -37,7 +37,7 @@ async function openProcess(connect: string, ns: string, address: string): Promis
   return {
     // The casts: these suites read only the address of the messenger, and close both.
     log: closable(() => opened.close()) as unknown as Log,
-    post: { address, ...closable(async () => undefined) } as unknown as Post,
+    messenger: { address, ...closable(async () => undefined) } as unknown as Messenger,
     registry: opened.registry,
     settings: opened.settings,
     async crash() {

@@ -7,14 +7,14 @@ import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { openDirectory } from '../../src/embedded/directory/directory';
 import { newAddress } from '../../src/embedded/directory/process-liveness';
-import { openPost } from '../../src/embedded/messenger';
+import { openMessenger } from '../../src/embedded/messenger';
 import { openRegistry } from '../../src/embedded/registry';
-import { openRings } from '../../src/embedded/sockets/doorbells';
+import { openDoorbells } from '../../src/embedded/sockets/doorbells';
 import { openSettings } from '../../src/embedded/settings';
 import { openSockets, type Sockets } from '../../src/embedded/sockets/sockets';
 import { Upkeep } from '../../src/embedded/directory/upkeep';
 import type { Log } from '../../src/ports/log';
-import type { Rig, RigProcess } from '../conformance/rig';
+import type { Rig, RigProcess } from './conformance';
 import { openLivedClock } from '../elapsed';
 
 /** The log has its own rig. Here the messenger must throw synchronously, which no proxy of another process can. */
@@ -46,15 +46,15 @@ async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
   const [random, notices] = [systemRandom, openNotices()];
   const directory = openDirectory(dir, 'test', random);
   const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
-  const rings = openRings({ directory, sockets, clock });
+  const doorbells = openDoorbells({ directory, sockets, clock });
   const upkeep = new Upkeep(directory, random, notices);
-  const registry = openRegistry({ directory, sockets, rings, upkeep, clock, notices });
+  const registry = openRegistry({ directory, sockets, doorbells, upkeep, clock, notices });
   return {
     // The cast: these suites only close the log.
     log: closable(async () => undefined) as unknown as Log,
     registry,
-    post: openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) }),
-    settings: openSettings({ directory, rings, clock, random, notices }),
+    messenger: openMessenger({ sockets, instancesOf: (module) => registry.instancesOf(module) }),
+    settings: openSettings({ directory, doorbells, clock, random, notices }),
     async crash() {
       alive = false;
       tearDown(sockets);

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { transformSync } from '@swc/core';
-import type { Job } from './shop';
+import type { Job } from '../cli/shop';
 
 const root = join(__dirname, '..', '..');
 const register = ['--require', join(root, 'test', 'register.cjs')];
@@ -101,7 +101,9 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
     run: (args: readonly string[], options?: RunOptions): Promise<Ended> => start(args, options).ended,
     /** Starts the shop; `pack` submits jobs and returns their ids. */
     shop: async (more: Record<string, string> = {}) => {
-      const child = keep(fork(join(__dirname, 'shop.ts'), { execArgv: register, cwd: dir, env: { ...env, ...more } }));
+      const child = keep(
+        fork(join(__dirname, '../cli/shop.ts'), { execArgv: register, cwd: dir, env: { ...env, ...more } }),
+      );
       await message(child);
       return {
         child,

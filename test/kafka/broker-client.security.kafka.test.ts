@@ -4,15 +4,15 @@ import path from 'node:path';
 import { inspect } from 'node:util';
 import type { Mechanism, Security } from '../../src/kafka/client/security';
 import { busErrorOf } from '../../src/kafka/protocol/errors';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Listener } from '../cluster/cluster';
 import { kafkaSuite } from '../cluster/suite';
-import { leaderOf, makeTopic, openWire, record, refusal, sound } from './kit';
+import { leaderOf, makeTopic, openWire, record, refusal, sound } from '../support/kafka-client';
 
 kafkaSuite(
   'the broker client with secured listeners',
   (suite) => {
-    const wires: Wire[] = [];
+    const wires: BrokerClient[] = [];
     let dir = '';
     beforeAll(() => {
       dir = mkdtempSync(path.join(os.tmpdir(), 'busbar-secrets-'));
@@ -20,14 +20,14 @@ kafkaSuite(
       writeFileSync(path.join(dir, 'wrong'), 'wr0ng-pa55word');
     });
     afterEach(async () => {
-      await Promise.all(wires.splice(0).map((wire) => wire.close()));
+      await Promise.all(wires.splice(0).map((client) => client.close()));
     });
     afterAll(() => rmSync(dir, { recursive: true }));
 
-    function open(listener: Listener, security: Security): Wire {
-      const wire = openWire(suite.cluster.listeners[listener] ?? '', { security });
-      wires.push(wire);
-      return wire;
+    function open(listener: Listener, security: Security): BrokerClient {
+      const client = openWire(suite.cluster.listeners[listener] ?? '', { security });
+      wires.push(client);
+      return client;
     }
     const tls = () => ({ caFile: suite.cluster.caFile });
     const login = (mechanism: Mechanism, password = 'right') =>
@@ -42,17 +42,17 @@ kafkaSuite(
       ['SASL_SSL', 'SCRAM-SHA-512'],
     ];
     it.each(ways)('writes and reads over %s with %s', async (listener, mechanism) => {
-      const wire = open(listener, {
+      const client = open(listener, {
         ...(listener.endsWith('SSL') && { tls: tls() }),
         ...(mechanism && { sasl: login(mechanism) }),
       });
       const topic = `${suite.namespace}.${listener}.${mechanism ?? 'none'}`;
-      await makeTopic(wire, topic, 1);
-      const at = await leaderOf(wire, topic, 0, 'produce');
-      sound(await wire.produce(at, [{ topic, partition: 0, records: [record('kept apart')] }], 10_000));
+      await makeTopic(client, topic, 1);
+      const at = await leaderOf(client, topic, 0, 'produce');
+      sound(await client.produce(at, [{ topic, partition: 0, records: [record('kept apart')] }], 10_000));
       const partitions = [{ topic, partition: 0, offset: 0, bytesMax: 1_000 }];
       const [read] = sound(
-        await wire.fetch({ ...at, via: 'tails' }, { partitions, maxWaitMs: 1_000, bytesMax: 1_000 }),
+        await client.fetch({ ...at, channel: 'tails' }, { partitions, maxWaitMs: 1_000, bytesMax: 1_000 }),
       );
       expect(read?.records[0]?.value?.toString()).toBe('kept apart');
     });
@@ -60,8 +60,8 @@ kafkaSuite(
     it.each(['PLAIN', 'SCRAM-SHA-256'] as const)(
       'rejects a wrong password of %s with NotAllowed, and never prints the password',
       async (how) => {
-        const wire = open('SASL_PLAINTEXT', { sasl: login(how, 'wrong') });
-        const error = await refusal(wire.metadata([]));
+        const client = open('SASL_PLAINTEXT', { sasl: login(how, 'wrong') });
+        const error = await refusal(client.metadata([]));
         expect(error).toMatchObject({
           code: 'SASL_AUTHENTICATION_FAILED',
           fatal: true,
@@ -69,17 +69,17 @@ kafkaSuite(
           uncertain: false,
         });
         expect(busErrorOf(error, 'asking for topics', 0).code).toBe('NotAllowed');
-        expect(inspect([wire, error], { depth: 20, showHidden: true })).not.toContain('wr0ng-pa55word');
+        expect(inspect([client, error], { depth: 20, showHidden: true })).not.toContain('wr0ng-pa55word');
       },
     );
 
     it('rereads a secret for each connection, so that it can be changed', async () => {
       const file = path.join(dir, 'changing');
       writeFileSync(file, 'wr0ng-pa55word');
-      const wire = open('SASL_PLAINTEXT', { sasl: login('PLAIN', 'changing') });
-      expect((await refusal(wire.metadata([]))).code).toBe('SASL_AUTHENTICATION_FAILED');
+      const client = open('SASL_PLAINTEXT', { sasl: login('PLAIN', 'changing') });
+      expect((await refusal(client.metadata([]))).code).toBe('SASL_AUTHENTICATION_FAILED');
       writeFileSync(file, suite.cluster.users.alice ?? '');
-      expect((await wire.metadata([])).nodes.length).toBe(3);
+      expect((await client.metadata([])).nodes.length).toBe(3);
     });
 
     it('rejects a certificate that is not configured as trusted', async () => {

@@ -89,7 +89,7 @@ export interface Child {
   kill(): Promise<void>;
 }
 export function startChild(role: string, dir: string, ...args: readonly string[]): Child {
-  const child = fork(path.join(__dirname, 'child.ts'), [role, dir, ...args], {
+  const child = fork(path.join(__dirname, '../embedded/child.ts'), [role, dir, ...args], {
     execArgv: ['-r', path.join(__dirname, '..', 'register.cjs')],
   });
   const heard: unknown[] = [];

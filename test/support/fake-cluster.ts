@@ -1,19 +1,19 @@
 /** A Kafka cluster in memory that implements the broker client: brokers die, freeze and move leaderships by script. */
 import type { Clock, Timer } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
-import { WireError } from '../../src/kafka/protocol/errors';
+import { KafkaError } from '../../src/kafka/protocol/errors';
 import type * as port from '../../src/kafka/protocol/types';
-import type { At, Wire } from '../../src/kafka/client/broker-client';
-import type { Spot } from '../../src/kafka/protocol/types';
+import type { Route, BrokerClient } from '../../src/kafka/client/broker-client';
+import type { TopicPartition } from '../../src/kafka/protocol/types';
 import type { LogRecord, Stored } from '../../src/ports/log';
-import { FakeGroup } from './fakegroup';
-import { FakeProducers } from './fakeproducers';
+import { FakeGroup } from './fake-coordinator';
+import { FakeProducers } from './fake-producer-states';
 
 /** A request in flight, as a script receives it. */
 export interface FakeRequest {
-  readonly name: Exclude<keyof Wire, symbol>;
+  readonly name: Exclude<keyof BrokerClient, symbol>;
   readonly node: number;
-  readonly via: string;
+  readonly channel: string;
   readonly client: string;
   readonly args: readonly unknown[];
   /** Sequence number among the requests of this name, from 1. */
@@ -33,7 +33,7 @@ export interface FakeNode {
   frozen: boolean;
   /** Continuations of requests that wait until the broker is thawed. */
   readonly waiting: (() => void)[];
-  readonly flights: Set<(error: WireError) => void>;
+  readonly flights: Set<(error: KafkaError) => void>;
 }
 export interface FakePartition {
   leader: number | null;
@@ -67,7 +67,7 @@ export interface FakeTopic {
 interface Connection {
   open: boolean;
   tail: Promise<unknown>;
-  readonly rejects: Set<(error: WireError) => void>;
+  readonly rejects: Set<(error: KafkaError) => void>;
 }
 
 const recordBytes = ({ key, value }: LogRecord): number => (key?.length ?? 0) + (value?.length ?? 0);
@@ -100,7 +100,7 @@ export class FakeCluster {
   /** Error code that fetches return instead of records. */
   faultOfReads: string | undefined;
   /** An unreadable batch that ends before `until`. @default `code` CORRUPT_MESSAGE */
-  spoil: (Spot & { readonly offset: number; readonly until: number; readonly code?: string }) | undefined;
+  spoil: (TopicPartition & { readonly offset: number; readonly until: number; readonly code?: string }) | undefined;
   readonly #counts = new Map<string, number>();
   readonly #wakes = new Set<() => void>();
 
@@ -123,7 +123,7 @@ export class FakeCluster {
   cut(node: number): void {
     const one = this.node(node);
     one.up = false;
-    for (const reject of one.flights) reject(new WireError('CONNECTION', `broker ${node} died`));
+    for (const reject of one.flights) reject(new KafkaError('CONNECTION', `broker ${node} died`));
   }
   /** Moves its leaderships and coordinated groups to another broker, as when it is fenced. */
   moveFrom(node: number): void {
@@ -168,12 +168,12 @@ export class FakeCluster {
 
   node(node: number): FakeNode {
     const found = this.nodes.get(node);
-    if (!found) throw new WireError('UNKNOWN_NODE', `broker ${node}`, { sent: false });
+    if (!found) throw new KafkaError('UNKNOWN_NODE', `broker ${node}`, { sent: false });
     return found;
   }
-  partition({ topic, partition }: Spot): FakePartition {
+  partition({ topic, partition }: TopicPartition): FakePartition {
     const found = this.topics.get(topic)?.partitions[partition];
-    if (!found) throw new WireError('UNKNOWN_TOPIC_OR_PARTITION', `${topic}/${partition}`);
+    if (!found) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION', `${topic}/${partition}`);
     return found;
   }
   group(name: string): FakeGroup {
@@ -192,42 +192,50 @@ export class FakeCluster {
     for (const wake of this.#wakes) wake();
   }
   #coordinates(group: string, node: number): FakeGroup {
-    if (this.coordinators.get(group) !== node) throw new WireError('NOT_COORDINATOR', group);
+    if (this.coordinators.get(group) !== node) throw new KafkaError('NOT_COORDINATOR', group);
     return this.group(group);
   }
 
   // Answers of the brokers
 
   /** Opens the broker client of one process, with its own connections. */
-  wire(client: string): Wire {
+  wire(client: string): BrokerClient {
     const connections = new Map<string, Connection>();
     let closed = false;
-    const connection = ({ node, via }: At): Connection => {
-      const key = `${via}@${node}`;
+    const connection = ({ node, channel }: Route): Connection => {
+      const key = `${channel}@${node}`;
       const found = connections.get(key);
       if (found?.open) return found;
-      const made = { open: true, tail: Promise.resolve(), rejects: new Set<(error: WireError) => void>() };
+      const made = { open: true, tail: Promise.resolve(), rejects: new Set<(error: KafkaError) => void>() };
       connections.set(key, made);
       return made;
     };
     const ask = <T>(
       name: FakeRequest['name'],
-      at: At,
+      at: Route,
       args: readonly unknown[],
       timeoutMs: number,
       act: () => T | Promise<T>,
     ): Promise<T> => {
-      if (closed) return Promise.reject(new WireError('CLOSED', 'the Kafka client was closed', { sent: false }));
+      if (closed) return Promise.reject(new KafkaError('CLOSED', 'the Kafka client was closed', { sent: false }));
       const n = (this.#counts.get(name) ?? 0) + 1;
       this.#counts.set(name, n);
-      const request: FakeRequest = { name, node: at.node, via: at.via, client, args, n, atMs: this.clock.mono() };
+      const request: FakeRequest = {
+        name,
+        node: at.node,
+        channel: at.channel,
+        client,
+        args,
+        n,
+        atMs: this.clock.mono(),
+      };
       this.requests.push(request);
       return this.#carry(connection(at), request, timeoutMs, act);
     };
-    const anyNode = (): At => {
+    const anyNode = (): Route => {
       const up = [...this.nodes.values()].find((node) => node.up && !node.frozen);
-      if (!up) throw new WireError('CONNECTION', 'no broker answers', { sent: false });
-      return { node: up.node, via: 'admin' };
+      if (!up) throw new KafkaError('CONNECTION', 'no broker answers', { sent: false });
+      return { node: up.node, channel: 'admin' };
     };
     const attempt = async <T>(
       name: FakeRequest['name'],
@@ -251,31 +259,34 @@ export class FakeCluster {
         ask('listOffsets', at, [asked], ms, () => asked.map((one) => this.#offset(at, one))),
       deleteRecords: (at, asked, ms = 5_000) =>
         ask('deleteRecords', at, [asked], ms, () => asked.map((one) => this.#trim(at, one))),
-      join: (at, asked) =>
-        ask('join', at, [asked], asked.rebalanceMs + 2_000, () =>
+      joinGroup: (at, asked) =>
+        ask('joinGroup', at, [asked], asked.rebalanceMs + 2_000, () =>
           this.#coordinates(asked.group, at.node).join(asked, client),
         ),
-      sync: (at, as, given, ms) =>
-        ask('sync', at, [as, given], ms, () => this.#coordinates(as.group, at.node).sync(as, given)),
+      syncGroup: (at, as, given, ms) =>
+        ask('syncGroup', at, [as, given], ms, () => this.#coordinates(as.group, at.node).sync(as, given)),
       heartbeat: (at, as, ms = 5_000) =>
         ask('heartbeat', at, [as], ms, () => this.#coordinates(as.group, at.node).heartbeat(as)),
-      leave: (at, group, memberId, ms = 5_000) =>
-        ask('leave', at, [group, memberId], ms, () => this.#coordinates(group, at.node).leave(memberId)),
-      commit: (at, as, places, ms = 5_000) => ask('commit', at, [as, places], ms, () => this.#commit(at, as, places)),
-      fetchOffsets: (at, group, spots, ms = 5_000) =>
-        ask('fetchOffsets', at, [group, spots], ms, () => this.#offsets(at, group, spots)),
+      leaveGroup: (at, group, memberId, ms = 5_000) =>
+        ask('leaveGroup', at, [group, memberId], ms, () => this.#coordinates(group, at.node).leave(memberId)),
+      offsetCommit: (at, as, places, ms = 5_000) =>
+        ask('offsetCommit', at, [as, places], ms, () => this.#commit(at, as, places)),
+      offsetFetch: (at, group, topicPartitions, ms = 5_000) =>
+        ask('offsetFetch', at, [group, topicPartitions], ms, () => this.#offsets(at, group, topicPartitions)),
       createTopics: (at, topics, ms = 5_000) =>
         ask('createTopics', at, [topics], ms, () => topics.map((one) => this.#create(one))),
       deleteTopics: (at, names, ms = 5_000) =>
         ask('deleteTopics', at, [names], ms, () =>
-          names.map((topic) => ({ topic, error: this.topics.delete(topic) ? null : new WireError('NONE', topic) })),
+          names.map((topic) => ({ topic, error: this.topics.delete(topic) ? null : new KafkaError('NONE', topic) })),
         ),
-      growTopic: () => Promise.reject(new WireError('UNSUPPORTED_VERSION', 'growTopic')),
-      topicConfigs: (at, names, ms = 5_000) =>
-        ask('topicConfigs', at, [names], ms, () => names.map((name) => this.#configs(name))),
-      alterTopic: () => Promise.reject(new WireError('UNSUPPORTED_VERSION', 'alterTopic')),
-      describeProducers: (at, spots, ms = 5_000) =>
-        ask('describeProducers', at, [spots], ms, () => spots.map((one) => this.#producers(at, one))),
+      createPartitions: () => Promise.reject(new KafkaError('UNSUPPORTED_VERSION', 'createPartitions')),
+      describeTopicConfigs: (at, names, ms = 5_000) =>
+        ask('describeTopicConfigs', at, [names], ms, () => names.map((name) => this.#configs(name))),
+      incrementalAlterConfigs: () => Promise.reject(new KafkaError('UNSUPPORTED_VERSION', 'incrementalAlterConfigs')),
+      describeProducers: (at, topicPartitions, ms = 5_000) =>
+        ask('describeProducers', at, [topicPartitions], ms, () =>
+          topicPartitions.map((one) => this.#producers(at, one)),
+        ),
       listTransactions: (at, ids, ms = 5_000) =>
         ask('listTransactions', at, [ids], ms, () =>
           this.#transactions(at).filter(({ producerId }) => ids.includes(producerId)),
@@ -285,9 +296,9 @@ export class FakeCluster {
           const more = { error: null, state: 'Ongoing', epoch: 0 };
           return this.#transactions(at).flatMap((one) => (ids.includes(one.id) ? [{ ...one, ...more }] : []));
         }),
-      brokerConfigs: (at, _names, ms = 5_000) =>
-        ask('brokerConfigs', at, [], ms, () => {
-          if (!this.configsReadable) throw new WireError('CLUSTER_AUTHORIZATION_FAILED', 'broker');
+      describeBrokerConfigs: (at, _names, ms = 5_000) =>
+        ask('describeBrokerConfigs', at, [], ms, () => {
+          if (!this.configsReadable) throw new KafkaError('CLUSTER_AUTHORIZATION_FAILED', 'broker');
           return { 'offset.metadata.max.bytes': `${this.offsetMetadataMax}` };
         }),
       listGroups: (at, ms = 5_000) =>
@@ -304,7 +315,7 @@ export class FakeCluster {
         closed = true;
         for (const one of connections.values()) {
           one.open = false;
-          for (const reject of one.rejects) reject(new WireError('CLOSED', 'the Kafka client was closed'));
+          for (const reject of one.rejects) reject(new KafkaError('CLOSED', 'the Kafka client was closed'));
         }
         return Promise.resolve();
       }),
@@ -314,21 +325,21 @@ export class FakeCluster {
   #carry<T>(connection: Connection, request: FakeRequest, timeoutMs: number, act: () => T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const node = this.nodes.get(request.node);
-      if (!node?.up) return reject(new WireError('CONNECTION', `no broker at ${request.node}`, { sent: false }));
+      if (!node?.up) return reject(new KafkaError('CONNECTION', `no broker at ${request.node}`, { sent: false }));
       const fault = this.script?.(request);
       const settle = (): void => {
         timer.cancel();
         connection.rejects.delete(fail);
         node.flights.delete(fail);
       };
-      const fail = (error: WireError): void => {
+      const fail = (error: KafkaError): void => {
         settle();
         reject(error);
       };
       const timer: Timer = this.clock.after(timeoutMs, () => {
-        fail(new WireError('DEADLINE', `${request.name}: no answer of broker ${node.node} in ${timeoutMs} ms`));
+        fail(new KafkaError('DEADLINE', `${request.name}: no answer of broker ${node.node} in ${timeoutMs} ms`));
         connection.open = false;
-        for (const other of connection.rejects) other(new WireError('CONNECTION', 'closed after a deadline'));
+        for (const other of connection.rejects) other(new KafkaError('CONNECTION', 'closed after a deadline'));
       });
       connection.rejects.add(fail);
       node.flights.add(fail);
@@ -339,7 +350,7 @@ export class FakeCluster {
         if (!node.up || fault === 'never') return;
         if (typeof fault === 'object' && 'error' in fault) {
           if (fault.done) await act();
-          return fail(new WireError(fault.error, 'by script'));
+          return fail(new KafkaError(fault.error, 'by script'));
         }
         try {
           const value = await act();
@@ -349,7 +360,7 @@ export class FakeCluster {
           settle();
           resolve(value);
         } catch (error) {
-          fail(error as WireError); // this block throws only WireErrors
+          fail(error as KafkaError); // this block throws only WireErrors
         }
       };
       // A request that is never answered does not block the next one on its connection.
@@ -362,7 +373,7 @@ export class FakeCluster {
     const topic = (name: string): port.TopicMetadata => {
       const found = this.topics.get(name);
       const fault = this.faultOfTopics ?? (found ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION');
-      const error = fault === undefined ? null : new WireError(fault, name);
+      const error = fault === undefined ? null : new KafkaError(fault, name);
       if (this.faultOfTopics) return { name, error, internal: false, partitions: [] };
       const partitions = (found?.partitions ?? []).map(({ leader, epoch }, partition) => {
         const replicas = [...this.nodes.keys()].slice(0, found?.replicas);
@@ -388,30 +399,34 @@ export class FakeCluster {
   }
 
   /** Runs `act` at the leader. Any other broker returns NOT_LEADER_OR_FOLLOWER. */
-  #led<T extends object>(at: At, spot: Spot, act: (partition: FakePartition) => T): T | { error: WireError } {
+  #led<T extends object>(
+    at: Route,
+    topicPartition: TopicPartition,
+    act: (partition: FakePartition) => T,
+  ): T | { error: KafkaError } {
     try {
-      const partition = this.partition(spot);
+      const partition = this.partition(topicPartition);
       if (partition.leader === at.node) return act(partition);
-      return { error: new WireError('NOT_LEADER_OR_FOLLOWER', `${spot.topic}/${spot.partition}`) };
+      return { error: new KafkaError('NOT_LEADER_OR_FOLLOWER', `${topicPartition.topic}/${topicPartition.partition}`) };
     } catch (error) {
-      return { error: error as WireError }; // this block throws only WireErrors
+      return { error: error as KafkaError }; // this block throws only WireErrors
     }
   }
 
-  #produce(at: At, batch: port.Batch): port.Produced {
+  #produce(at: Route, batch: port.Batch): port.Produced {
     const { topic, partition } = batch;
     const none = { topic, partition, error: null, offset: -1, timeMs: null, refused: [] };
     return {
       ...none,
       ...this.#led(at, batch, (log) => {
         const refusal = this.refuse?.(batch) ?? this.#refusal(batch);
-        if (refusal) return { error: new WireError(refusal.error, 'refused'), refused: refusal.refused ?? [] };
+        if (refusal) return { error: new KafkaError(refusal.error, 'refused'), refused: refusal.refused ?? [] };
         const offset = log.end;
         const timeMs = this.clock.now();
         const { producer, records } = batch;
         const producers = (log.producers ??= new FakeProducers());
         const known = producer && producers.check(producer, records.length, offset, timeMs - this.producerExpiryMs);
-        if (known && 'error' in known) return { error: new WireError(known.error, `${topic}/${partition}`) };
+        if (known && 'error' in known) return { error: new KafkaError(known.error, `${topic}/${partition}`) };
         if (known) return { offset: known.copyOf.offset, timeMs: known.copyOf.timeMs };
         for (const record of records) {
           log.records.push({ ...copy(record), partition, offset: log.end++, timeMs });
@@ -429,10 +444,10 @@ export class FakeCluster {
     return undefined;
   }
 
-  async #fetch(at: At, asked: port.FetchAsk): Promise<readonly port.Fetched[]> {
+  async #fetch(at: Route, asked: port.FetchRequest): Promise<readonly port.Fetched[]> {
     const untilMs = this.clock.mono() + asked.maxWaitMs;
     for (;;) {
-      const found = asked.partitions.map((spot) => this.#read(at, spot));
+      const found = asked.partitions.map((topicPartition) => this.#read(at, topicPartition));
       const some = found.some(({ error, records }) => error !== null || records.length > 0);
       const leftMs = untilMs - this.clock.mono();
       if (some || leftMs <= 0) return found;
@@ -447,15 +462,15 @@ export class FakeCluster {
       });
     }
   }
-  #read(at: At, spot: port.FetchAsk['partitions'][number]): port.Fetched {
-    const { topic, partition, offset, bytesMax } = spot;
+  #read(at: Route, topicPartition: port.FetchRequest['partitions'][number]): port.Fetched {
+    const { topic, partition, offset, bytesMax } = topicPartition;
     const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1, high: -1 };
-    if (this.#isUnaware(at.node, this.partition(spot))) return none;
+    if (this.#isUnaware(at.node, this.partition(topicPartition))) return none;
     return {
       ...none,
-      ...this.#led(at, spot, ({ start, end, records, high = end, open }) => {
-        if (this.faultOfReads) return { error: new WireError(this.faultOfReads, 'by script') };
-        if (offset < start || offset > end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${offset}`) };
+      ...this.#led(at, topicPartition, ({ start, end, records, high = end, open }) => {
+        if (this.faultOfReads) return { error: new KafkaError(this.faultOfReads, 'by script') };
+        if (offset < start || offset > end) return { error: new KafkaError('OFFSET_OUT_OF_RANGE', `${offset}`) };
         const out: Stored[] = [];
         let bytes = 0;
         const stable = Math.min(open?.from ?? high, high);
@@ -469,7 +484,7 @@ export class FakeCluster {
           out.push({ ...record, ...copy(record) });
         }
         const next = (out.at(-1)?.offset ?? offset - 1) + 1;
-        const unreadable = new WireError(bad?.code ?? 'CORRUPT_MESSAGE', 'bad bytes', { until: bad?.until ?? 0 });
+        const unreadable = new KafkaError(bad?.code ?? 'CORRUPT_MESSAGE', 'bad bytes', { until: bad?.until ?? 0 });
         return { start, end: stable, high, records: out, next, error: next === bad?.offset ? unreadable : null };
       }),
     };
@@ -480,32 +495,32 @@ export class FakeCluster {
     return node === this.cutOff || (node === deposed?.node && this.clock.mono() < deposed.untilMs);
   }
 
-  #offset(at: At, spot: Spot & { readonly time: 'start' | 'end' | 'high' | number }) {
-    const { topic, partition, time } = spot;
-    const found = this.#led(at, spot, ({ start, end, high = end, open }) => {
-      if (time !== 'start' && high < end) return { error: new WireError('LEADER_NOT_AVAILABLE', 'it has just begun') };
+  #offset(at: Route, topicPartition: TopicPartition & { readonly time: 'start' | 'end' | 'high' | number }) {
+    const { topic, partition, time } = topicPartition;
+    const found = this.#led(at, topicPartition, ({ start, end, high = end, open }) => {
+      if (time !== 'start' && high < end) return { error: new KafkaError('LEADER_NOT_AVAILABLE', 'it has just begun') };
       if (time === 'start') return { offset: start };
       return { offset: time === 'high' ? end : Math.min(open?.from ?? end, end) };
     });
     return { topic, partition, error: null, offset: -1, ...found };
   }
-  #producers(at: At, spot: Spot): port.PartitionProducers {
-    const { topic, partition } = spot;
-    const found = this.#led(at, spot, ({ open }) => {
+  #producers(at: Route, topicPartition: TopicPartition): port.PartitionProducers {
+    const { topic, partition } = topicPartition;
+    const found = this.#led(at, topicPartition, ({ open }) => {
       const { producerId = 0, from = null, startMs = 0 } = open ?? {};
       return { producers: open ? [{ producerId, epoch: 0, lastWrittenMs: startMs, openFrom: from }] : [] };
     });
     return { topic, partition, error: null, producers: [], ...found };
   }
   /** Returns the open transactions of the partitions that a node leads, which also acts as their coordinator. */
-  #transactions(at: At): readonly FakeTransaction[] {
+  #transactions(at: Route): readonly FakeTransaction[] {
     const partitions = [...this.topics.values()].flatMap((topic) => topic.partitions);
     return partitions.flatMap(({ leader, open }) => (open && leader === at.node ? [open] : []));
   }
-  #trim(at: At, spot: Spot & { readonly before: number }) {
-    const { topic, partition, before } = spot;
-    const found = this.#led(at, spot, (log) => {
-      if (before > log.end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${before}`) };
+  #trim(at: Route, topicPartition: TopicPartition & { readonly before: number }) {
+    const { topic, partition, before } = topicPartition;
+    const found = this.#led(at, topicPartition, (log) => {
+      if (before > log.end) return { error: new KafkaError('OFFSET_OUT_OF_RANGE', `${before}`) };
       log.start = Math.max(log.start, before);
       log.records = log.records.filter(({ offset }) => offset >= log.start);
       return { start: log.start };
@@ -513,37 +528,41 @@ export class FakeCluster {
     return { topic, partition, error: null, start: -1, ...found };
   }
 
-  #commit(at: At, as: port.MemberAs, places: readonly port.CommitSpot[]): readonly port.Answer[] {
-    let error: WireError | null = null;
-    const isTooLarge = ({ metadata }: port.CommitSpot): boolean => metadata.length > this.offsetMetadataMax;
+  #commit(at: Route, as: port.MemberIdentity, places: readonly port.OffsetToCommit[]): readonly port.PartitionResult[] {
+    let error: KafkaError | null = null;
+    const isTooLarge = ({ metadata }: port.OffsetToCommit): boolean => metadata.length > this.offsetMetadataMax;
     try {
       const taken = places.filter((place) => !isTooLarge(place));
       this.#coordinates(as.group, at.node).commit(as, taken);
     } catch (refused) {
-      error = refused as WireError; // this block throws only WireErrors
+      error = refused as KafkaError; // this block throws only WireErrors
     }
     return places.map((place) => {
       const { topic, partition } = place;
-      const tooLarge = isTooLarge(place) ? new WireError('OFFSET_METADATA_TOO_LARGE', `${topic}/${partition}`) : null;
+      const tooLarge = isTooLarge(place) ? new KafkaError('OFFSET_METADATA_TOO_LARGE', `${topic}/${partition}`) : null;
       return { topic, partition, error: error ?? tooLarge };
     });
   }
-  #offsets(at: At, name: string, spots: readonly Spot[] | null): readonly port.FetchedOffset[] {
+  #offsets(
+    at: Route,
+    name: string,
+    topicPartitions: readonly TopicPartition[] | null,
+  ): readonly port.CommittedOffset[] {
     const { offsets } = this.#coordinates(name, at.node);
-    return (spots ?? [...offsets.values()]).map(({ topic, partition }) => {
+    return (topicPartitions ?? [...offsets.values()]).map(({ topic, partition }) => {
       const found = offsets.get(`${topic}/${partition}`);
       return { topic, partition, error: null, offset: found?.offset ?? null, metadata: found?.metadata ?? '' };
     });
   }
 
   /** Describes a group, or returns NOT_COORDINATOR for one that the broker does not coordinate. */
-  #describe(at: At, group: string): port.Group {
+  #describe(at: Route, group: string): port.Group {
     if (this.coordinators.get(group) === at.node) return this.group(group).describe();
-    const error = new WireError('NOT_COORDINATOR', group);
+    const error = new KafkaError('NOT_COORDINATOR', group);
     return { group, error, state: '', protocolType: '', protocol: '', members: [] };
   }
 
-  #deleteGroup(at: At, group: string): { group: string; error: WireError | null } {
+  #deleteGroup(at: Route, group: string): { group: string; error: KafkaError | null } {
     const code =
       this.coordinators.get(group) !== at.node
         ? 'NOT_COORDINATOR'
@@ -552,11 +571,11 @@ export class FakeCluster {
           : this.groups.delete(group)
             ? undefined
             : 'GROUP_ID_NOT_FOUND';
-    return { group, error: code === undefined ? null : new WireError(code, group) };
+    return { group, error: code === undefined ? null : new KafkaError(code, group) };
   }
 
-  #create({ name, partitions, replicas, configs }: port.NewTopic): port.TopicAnswer {
-    if (this.topics.has(name)) return { topic: name, error: new WireError('TOPIC_ALREADY_EXISTS', name) };
+  #create({ name, partitions, replicas, configs }: port.NewTopic): port.TopicResult {
+    if (this.topics.has(name)) return { topic: name, error: new KafkaError('TOPIC_ALREADY_EXISTS', name) };
     const nodes = [...this.nodes.keys()];
     const made = Array.from({ length: partitions }, (_, partition): FakePartition => {
       return { leader: nodes[partition % nodes.length] ?? null, epoch: 0, start: 0, records: [], end: 0 };
@@ -566,7 +585,7 @@ export class FakeCluster {
   }
   #configs(topic: string): port.TopicConfigs {
     const found = this.topics.get(topic);
-    if (!found) return { topic, error: new WireError('UNKNOWN_TOPIC_OR_PARTITION', topic), configs: {} };
+    if (!found) return { topic, error: new KafkaError('UNKNOWN_TOPIC_OR_PARTITION', topic), configs: {} };
     const configs = Object.entries(found.configs).map(([name, value]) => [name, { value, isDefault: false }] as const);
     return { topic, error: null, configs: Object.fromEntries(configs) };
   }

@@ -1,12 +1,12 @@
 /** The Kafka messenger on logs and registries in memory, in virtual time. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { closable } from '../../src/base/lifecycle';
-import { openKafkaPost } from '../../src/kafka/messenger';
-import { type Roads } from '../../src/kafka/messenger/transport';
-import { watchLiving } from '../../src/kafka/messenger/departures';
+import { openKafkaMessenger } from '../../src/kafka/messenger';
+import { type Transport } from '../../src/kafka/messenger/transport';
+import { watchDepartures } from '../../src/kafka/messenger/departures';
 import type { MemoryProcess } from '../../src/memory/world';
 import type { Log, Tail } from '../../src/ports/log';
-import type { Post } from '../../src/ports/messenger';
+import type { Messenger } from '../../src/ports/messenger';
 import type { Registry } from '../../src/ports/registry';
 
 /** Opens a tail that returns records of one partition only; the memory log reads the whole topic. */
@@ -29,7 +29,7 @@ async function tailOf(log: Log, topic: string, partition: number): Promise<Tail>
   };
 }
 
-export function memoryRoads(log: Log): Roads {
+export function memoryRoads(log: Log): Transport {
   return {
     ensure: async (topic) => (await log.ensure(topic)).partitions,
     append: async (topic, partition, record) => void (await log.append(topic, [{ ...record, partition }])),
@@ -39,29 +39,29 @@ export function memoryRoads(log: Log): Roads {
 }
 
 export interface PostProcess {
-  readonly post: Post;
-  /** The registry that {@link watchLiving} returns for the bus. */
+  readonly messenger: Messenger;
+  /** The registry that {@link watchDepartures} returns for the bus. */
   readonly registry: Registry;
   readonly heard: readonly Notice[];
 }
 
 export async function openOn(
   process: MemoryProcess,
-  more: { roads?: Roads; inboxPartitions?: number } = {},
+  more: { transport?: Transport; inboxPartitions?: number } = {},
 ): Promise<PostProcess> {
   const { clock, log } = process;
   const notices = openNotices();
   const heard: Notice[] = [];
   notices.watch((notice) => void heard.push(notice));
-  const living = watchLiving(process.registry, clock);
-  const post = await openKafkaPost({
+  const departures = watchDepartures(process.registry, clock);
+  const messenger = await openKafkaMessenger({
     ns: 'test',
     clock,
     random: process.random,
     notices,
-    roads: more.roads ?? memoryRoads(log),
-    living,
+    transport: more.transport ?? memoryRoads(log),
+    departures,
     inboxPartitions: more.inboxPartitions ?? 3,
   });
-  return { post, registry: living.registry, heard };
+  return { messenger, registry: departures.registry, heard };
 }

@@ -39,7 +39,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
     timings: Partial<Timings> = {},
   ): Promise<Bus & { crash(): void; tell(notice: Notice): void }> {
     const process = ports(module);
-    const { self, log, post, registry, settings } = process;
+    const { self, log, messenger, registry, settings } = process;
     const notices = openNotices();
     const { bus, opened } = buildBus({
       clock: process.clock,
@@ -47,7 +47,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
       notices,
       live: liveConfig(defaults, notices, clock),
       log,
-      post,
+      messenger,
       registry,
       settings,
       self,
@@ -68,11 +68,11 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
         ...timings,
       },
       async closePorts() {
-        await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);
+        await Promise.all([registry.close(), messenger.close(), log.close(), settings.close()]);
       },
     });
     await opened;
-    return Object.assign(bus, { crash: () => process.crash(), tell: (notice: Notice) => notices.tell(notice) });
+    return Object.assign(bus, { crash: () => process.crash(), tell: (notice: Notice) => notices.emit(notice) });
   }
 
   async function inspector(more: Partial<InspectorParts> = {}) {

@@ -1,11 +1,11 @@
 /** Helpers of the broker client's tests on real brokers. */
 import { systemClock, systemRandom } from '../../src/base/clock';
-import { WireError } from '../../src/kafka/protocol/errors';
+import { KafkaError } from '../../src/kafka/protocol/errors';
 import { type KafkajsOptions, openKafkajs } from '../../src/kafka/client/connection-pool';
-import type { At, Via, Wire } from '../../src/kafka/client/broker-client';
+import type { Route, Channel, BrokerClient } from '../../src/kafka/client/broker-client';
 import type { LogRecord } from '../../src/ports/log';
 
-export function openWire(brokers: string, more: Partial<KafkajsOptions> = {}): Wire {
+export function openWire(brokers: string, more: Partial<KafkajsOptions> = {}): BrokerClient {
   const list = brokers.split(',');
   return openKafkajs({ brokers: list, clientId: 'busbar-test', clock: systemClock, random: systemRandom, ...more });
 }
@@ -24,53 +24,53 @@ export async function again<T>(timeoutMs: number, work: () => Promise<T>): Promi
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof WireError && error.retriable) || performance.now() > end) throw error;
+      if (!(error instanceof KafkaError && error.retriable) || performance.now() > end) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 }
 
 /** Returns the route to the current leader of a partition, for one channel. */
-export function leaderOf(wire: Wire, topic: string, partition: number, via: Via): Promise<At> {
+export function leaderOf(client: BrokerClient, topic: string, partition: number, channel: Channel): Promise<Route> {
   return again(60_000, async () => {
-    const [found] = (await wire.metadata([topic])).topics;
+    const [found] = (await client.metadata([topic])).topics;
     if (found?.error) throw found.error;
     const node = found?.partitions[partition]?.leader;
-    if (node === undefined || node === null) throw new WireError('LEADER_NOT_AVAILABLE', `${topic}/${partition}`);
-    return { node, via };
+    if (node === undefined || node === null) throw new KafkaError('LEADER_NOT_AVAILABLE', `${topic}/${partition}`);
+    return { node, channel: channel };
   });
 }
 
 /** Creates a topic and waits until the leader of each partition serves it: brokers receive it one after another. */
 export async function makeTopic(
-  wire: Wire,
+  client: BrokerClient,
   name: string,
   partitions: number,
   configs: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { controller: node } = await wire.metadata([]);
+  const { controller: node } = await client.metadata([]);
   const wanted = [{ name, partitions, replicas: -1, configs }];
-  const [answer] = await wire.createTopics({ node, via: 'admin' }, wanted, 10_000);
+  const [answer] = await client.createTopics({ node, channel: 'admin' }, wanted, 10_000);
   if (answer?.error) throw answer.error;
   for (let partition = 0; partition < partitions; partition++)
     await again(60_000, async () => {
-      const at = await leaderOf(wire, name, partition, 'admin');
-      sound(await wire.listOffsets(at, [{ topic: name, partition, time: 'end' }]));
+      const at = await leaderOf(client, name, partition, 'admin');
+      sound(await client.listOffsets(at, [{ topic: name, partition, time: 'end' }]));
     });
 }
 
 /** Throws the first error of the answers, so that `again` can check it. */
-export function sound<A extends { readonly error: WireError | null }>(answers: readonly A[]): readonly A[] {
+export function sound<A extends { readonly error: KafkaError | null }>(answers: readonly A[]): readonly A[] {
   for (const { error } of answers) if (error) throw error;
   return answers;
 }
 
-export async function refusal(work: Promise<unknown>): Promise<WireError> {
+export async function refusal(work: Promise<unknown>): Promise<KafkaError> {
   const error: unknown = await work.then(
     () => new Error('it was not refused'),
     (reason: unknown) => reason,
   );
-  if (!(error instanceof WireError)) throw error;
+  if (!(error instanceof KafkaError)) throw error;
   return error;
 }
 

@@ -2,7 +2,7 @@
 import { limits } from '../../src/base/limits';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices, type Notice } from '../../src/base/notices';
-import { openEar } from '../../src/broadcast/event-listener';
+import { openEventSubscription } from '../../src/broadcast/event-subscription';
 import { defineModule, event, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { printEnvelope } from '../../src/format/envelope';
@@ -45,12 +45,15 @@ async function listening(bodyBytes: number) {
   const told: Notice[] = [];
   notices.watch((notice) => told.push(notice));
   const { log, given } = endlessLog(bodyBytes);
-  const ear = await openEar({ clock, notices, scopes: openScopes(), middleware: [], log, drainMs: 1_000 }, {
-    ...topic,
-    keepMs: 1,
-  } as never);
+  const subscription = await openEventSubscription(
+    { clock, notices, scopes: openScopes(), middleware: [], log, drainMs: 1_000 },
+    {
+      ...topic,
+      keepMs: 1,
+    } as never,
+  );
   const ends: (() => void)[] = [];
-  ear.add(sold, () => new Promise<void>((resolve) => ends.push(resolve)));
+  subscription.add(sold, () => new Promise<void>((resolve) => ends.push(resolve)));
   return { given, told, ends };
 }
 

@@ -1,9 +1,9 @@
 /** A sender under load and a group of three workers, whose records are checked by id while servers fail. */
 import { isBusError } from '../../src/base/errors';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Owner } from '../../src/ports/log';
 import { Ledger, Worker } from '../conformance/worker';
-import { openRealProcess, openRealWire, type KafkaProcess } from './rig';
+import { openRealProcess, openRealWire, type KafkaProcess } from './kafka-log-ports';
 
 const partitions = 6;
 /** Long, so that a lost partition means a false report, not a process that paused. */
@@ -108,26 +108,28 @@ export class LogScene {
 
   #counting(worker: Worker): Owner {
     return {
-      take: (owned) => {
+      onAssigned: (owned) => {
         owned.lost.addEventListener('abort', () => this.lost++);
-        worker.take(owned);
+        worker.onAssigned(owned);
       },
-      give: (partition) => worker.give(partition),
+      onRevoked: (partition) => worker.onRevoked(partition),
     };
   }
 
   leaderOf(partition: number): Promise<number> {
-    return this.#ask(async (wire) => (await wire.metadata([this.topic])).topics[0]?.partitions[partition]?.leader ?? 0);
+    return this.#ask(
+      async (client) => (await client.metadata([this.topic])).topics[0]?.partitions[partition]?.leader ?? 0,
+    );
   }
   coordinator(): Promise<number> {
-    return this.#ask((wire) => wire.findCoordinator(this.group));
+    return this.#ask((client) => client.findCoordinator(this.group));
   }
-  async #ask(question: (wire: Wire) => Promise<number>): Promise<number> {
-    const wire = openRealWire(this.brokers, 'looker');
+  async #ask(question: (client: BrokerClient) => Promise<number>): Promise<number> {
+    const client = openRealWire(this.brokers, 'looker');
     try {
-      return await question(wire);
+      return await question(client);
     } finally {
-      await wire.close();
+      await client.close();
     }
   }
 

@@ -1,14 +1,14 @@
 /** The interface of a conformance suite to an implementation: processes that can die, and waits in its time. */
 import { randomBytes } from 'node:crypto';
 import type { Log } from '../../src/ports/log';
-import type { Post } from '../../src/ports/messenger';
+import type { Messenger } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
 import type { Settings } from '../../src/ports/settings';
 
 /** The ports of one process, or of a simulated one. */
 export interface RigProcess {
   readonly log: Log;
-  readonly post: Post;
+  readonly messenger: Messenger;
   readonly registry: Registry;
   readonly settings: Settings;
   /** Like kill -9: nothing is released and no peer is notified. The ports of the process must not be used afterwards. */
@@ -106,10 +106,10 @@ export class Bench {
   async clear(): Promise<void> {
     const closing = this.#processes.splice(0);
     await Promise.all(
-      closing.map(async ({ registry, settings, log, post }) => {
+      closing.map(async ({ registry, settings, log, messenger }) => {
         await registry.close();
         await log.close();
-        await Promise.all([settings.close(), post.close()]);
+        await Promise.all([settings.close(), messenger.close()]);
       }),
     );
   }
@@ -123,7 +123,7 @@ export function instanceOf(one: RigProcess, name: string, module: string, more: 
   return {
     name,
     module,
-    address: one.post.address,
+    address: one.messenger.address,
     incarnation: `${name}.1`,
     host: 'here',
     pid: process.pid,

@@ -2,7 +2,7 @@
  * Delivers a module's events to plain listeners, without a queue: every instance gets each event while it is listening.
  */
 import { sleep, within } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, errorMessage } from '../base/errors';
 import { aborted, closable, teardown, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { openStates } from '../base/notices';
@@ -11,14 +11,14 @@ import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
 import { Gate } from '../delivery/gate';
 import { peerOf } from '../delivery/peer';
-import { createSeen, type Seen } from '../delivery/sender-positions';
-import { createTurns } from '../delivery/serial-queue';
+import { createSenderPositions, type SenderPositions } from '../delivery/sender-positions';
+import { createSerialQueue } from '../delivery/serial-queue';
 import { parseEnvelope } from '../format/envelope';
 import { decodeValue } from '../format/json';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Topic } from '../ports/log';
 
 /** Reader of one topic for all plain listeners of this instance. */
-export interface Ear extends Closable {
+export interface EventSubscription extends Closable {
   /** Adds a listener. Returns undefined when this reader has been closed. */
   add(entry: Event, run: Run): Closable | undefined;
   /** True when the reader has no listener. */
@@ -27,7 +27,7 @@ export interface Ear extends Closable {
   readonly waiting: number;
 }
 
-export interface EarParts extends DeliverParts {
+export interface EventSubscriptionParts extends DeliverParts {
   readonly log: Log;
   /** Maximum time that closing waits for running listeners, in ms. Those that still run are then aborted. */
   readonly drainMs: number;
@@ -58,14 +58,14 @@ interface Waiting {
 }
 
 /** Opens a reader. Resolves when everything appended from now on will be delivered. */
-export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
+export async function openEventSubscription(parts: EventSubscriptionParts, topic: Topic): Promise<EventSubscription> {
   const { clock, notices, log, drainMs } = parts;
   const listeners = new Set<Listener>();
   /** Gates of `listeners`, and of removed listeners until their calls have ended or were aborted. */
   const gates = new Set<Gate>();
-  const seen = new Map<number, Seen>();
-  const turns = createTurns(waitingMax);
-  const { capacity } = turns;
+  const positions = new Map<number, SenderPositions>();
+  const queue = createSerialQueue(waitingMax);
+  const { capacity } = queue;
   let keyless = 0;
   await log.ensure(topic);
   const tail = await log.tail(topic.name, 'end');
@@ -80,14 +80,14 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
       try {
         const records = await tail.read(room());
         states.works(part, 'it is read again');
-        for (const record of records) hear(record);
+        for (const record of records) listener(record);
         // Read no more than the buffer can hold. The remaining events stay in the log.
         if (!capacity.fits(recordBytesMax)) await makeRoom();
       } catch (error) {
         if (error instanceof OutOfRangeError)
-          notices.tell({ type: 'dropped', what: 'events', reason: sayError(error) });
+          notices.emit({ type: 'dropped', what: 'events', reason: errorMessage(error) });
         else {
-          states.fails(part, `events of ${topic.name} are not received: ${sayError(error)}`);
+          states.fails(part, `events of ${topic.name} are not received: ${errorMessage(error)}`);
           await sleep(clock, againMs, stop.signal);
         }
       }
@@ -100,21 +100,21 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   async function makeRoom(): Promise<void> {
     const held = capacity.describe('events');
     const reason = `its listeners in this instance do not keep up, so reading pauses (${held})`;
-    notices.tell({ type: 'stuck', queue: topic.name, partition: 0, reason });
+    notices.emit({ type: 'stuck', queue: topic.name, partition: 0, reason });
     await Promise.race([capacity.below(refillShare), stopped]);
   }
-  function hear(record: Stored): void {
+  function listener(record: Stored): void {
     const envelope = parseEnvelope(record.headers['bus'] ?? '');
     const where = `${topic.name}/${record.partition} at ${record.offset}`;
-    if ('bad' in envelope) return notices.tell({ type: 'dropped', what: 'event', reason: `${where}: ${envelope.bad}` });
+    if ('bad' in envelope) return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${envelope.bad}` });
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     const heard = [...listeners].filter((listener) => listener.entry.name === entry);
-    if (stamp && !seenOn(record.partition).fresh(stamp))
-      return notices.tell({ type: 'dropped', what: 'event', reason: 'it arrived twice', entry, id });
+    if (stamp && !seenOn(record.partition).isNew(stamp))
+      return notices.emit({ type: 'dropped', what: 'event', reason: 'it arrived twice', entry, id });
     if (heard.length === 0) return;
     const decoded = decodeValue(record.value, parts.bodyDepthMax);
     if (!decoded.ok)
-      return notices.tell({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
+      return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
     // Events without a key have no order. They share a fixed number of lanes, so that not all run at once.
     const lane = record.key
@@ -125,7 +125,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     if (!capacity.fits(bytes)) return drop(facts, `the queue has no room for more (${capacity.describe('events')})`);
     const waiting = heard.map((listener): Waiting => ({ listener, drop: () => drop(facts, closedReason) }));
     for (const one of waiting) one.listener.gate.wait(one.drop);
-    turns.take(lane, bytes, async () => {
+    queue.take(lane, bytes, async () => {
       for (const one of waiting) await handle(one, facts, decoded.value);
     });
   }
@@ -134,15 +134,15 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     const context = new DeliveryContext(facts, clock, notices);
     if (!gate.enter(waiting.drop, context)) return;
     const outcome = await deliver(parts, entry, facts, body, run, context);
-    if (!outcome.ok) drop(facts, `its listener failed: ${sayError(outcome.error)}`);
+    if (!outcome.ok) drop(facts, `its listener failed: ${errorMessage(outcome.error)}`);
     gate.leave(context);
   }
   function drop({ entry, id }: Facts, reason: string): void {
-    notices.tell({ type: 'dropped', what: 'event', reason, entry, id });
+    notices.emit({ type: 'dropped', what: 'event', reason, entry, id });
   }
-  function seenOn(partition: number): Seen {
-    const found = seen.get(partition) ?? createSeen();
-    seen.set(partition, found);
+  function seenOn(partition: number): SenderPositions {
+    const found = positions.get(partition) ?? createSenderPositions();
+    positions.set(partition, found);
     return found;
   }
   return {

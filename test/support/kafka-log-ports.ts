@@ -3,10 +3,10 @@ import { systemClock, systemRandom, type Clock, type Random } from '../../src/ba
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openKafkajs } from '../../src/kafka/client/connection-pool';
 import { openKafkaLog, type KafkaLogParts } from '../../src/kafka/log';
-import type { Wire } from '../../src/kafka/client/broker-client';
+import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Log } from '../../src/ports/log';
-import type { Rig, RigProcess } from '../conformance/rig';
-import { gate, type Gate } from './gate';
+import type { Rig, RigProcess } from './conformance';
+import { gate, type Gate } from '../kafka/gate';
 
 export interface KafkaProcess {
   readonly log: Log;
@@ -19,30 +19,30 @@ const heardMax = 10_000;
 /** Opens one instance. `gate.kill`, followed by closing its broker client, ends it as a crash does. */
 export function openProcess(
   self: string,
-  wire: Wire,
+  client: BrokerClient,
   around: { readonly clock: Clock; readonly random: Random },
   more: Partial<KafkaLogParts> = {},
 ): KafkaProcess {
   const notices = openNotices();
   const heard: Notice[] = [];
   notices.watch((notice) => void (heard.length < heardMax && heard.push(notice)));
-  const gated = gate(wire, around.clock);
+  const gated = gate(client, around.clock);
   const { random } = around;
-  const log = openKafkaLog({ wire: gated.wire, clock: gated.clock, random, notices, self, ns: '', ...more });
+  const log = openKafkaLog({ client: gated.client, clock: gated.clock, random, notices, self, ns: '', ...more });
   return {
     log,
     gate: gated,
     heard,
     async close() {
       if (!gated.isDead) await log.close();
-      await wire.close();
+      await client.close();
     },
   };
 }
 
 export const realTime = { clock: systemClock, random: systemRandom };
 
-export function openRealWire(brokers: string, clientId: string): Wire {
+export function openRealWire(brokers: string, clientId: string): BrokerClient {
   return openKafkajs({ brokers: brokers.split(','), clientId, ...realTime });
 }
 
@@ -52,14 +52,14 @@ export function openRealProcess(brokers: string, more: Partial<KafkaLogParts> = 
 }
 
 /** Returns the part of a process that the suites for the log and groups use. */
-export function rigProcess(one: KafkaProcess, wire: Wire, pausedMs: () => Promise<void>): RigProcess {
+export function rigProcess(one: KafkaProcess, client: BrokerClient, pausedMs: () => Promise<void>): RigProcess {
   const rest: Omit<RigProcess, 'log' | 'crash' | 'pause'> = { ...noOtherPorts };
   return {
     ...rest,
     log: one.log,
     async crash() {
       one.gate.kill();
-      await wire.close();
+      await client.close();
     },
     async pause() {
       one.gate.shut();
@@ -72,25 +72,25 @@ export function rigProcess(one: KafkaProcess, wire: Wire, pausedMs: () => Promis
 /** Stub of the ports that these suites close, but do not use. */
 const nothing = { close: () => Promise.resolve() };
 // Only `close` is called.
-export const noOtherPorts = { post: nothing, registry: nothing, settings: nothing } as unknown as Pick<
+export const noOtherPorts = { messenger: nothing, registry: nothing, settings: nothing } as unknown as Pick<
   RigProcess,
-  'post' | 'registry' | 'settings'
+  'messenger' | 'registry' | 'settings'
 >;
 
 /** Opens the rig on real servers. */
 export function openKafkaRig(brokers: string): Promise<Rig> {
   const sessionMs = 6_000; // a process or a broker that pauses for less than 0.8 of it loses nothing
-  const wires: Wire[] = [];
+  const wires: BrokerClient[] = [];
   return Promise.resolve({
     sessionMs,
     patienceMs: 90_000,
     recordsOutside: true,
     process() {
       const self = `p${++made}`;
-      const wire = openRealWire(brokers, self);
-      wires.push(wire);
-      const one = openProcess(self, wire, realTime);
-      return Promise.resolve(rigProcess(one, wire, () => later(sessionMs * 1.5)));
+      const client = openRealWire(brokers, self);
+      wires.push(client);
+      const one = openProcess(self, client, realTime);
+      return Promise.resolve(rigProcess(one, client, () => later(sessionMs * 1.5)));
     },
     async wait(condition, withinMs, what) {
       const untilMs = performance.now() + withinMs;
@@ -100,7 +100,7 @@ export function openKafkaRig(brokers: string): Promise<Rig> {
       }
     },
     async close() {
-      await Promise.all(wires.map((wire) => wire.close()));
+      await Promise.all(wires.map((client) => client.close()));
     },
   });
 }

@@ -1,7 +1,7 @@
 import { BusError } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
 import { deferred } from '../../src/base/lifecycle';
-import { openEars } from '../../src/broadcast/ears';
+import { openEventSubscriptions } from '../../src/broadcast/event-subscriptions';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
 import { printEnvelope } from '../../src/format/envelope';
@@ -43,21 +43,21 @@ function open() {
   const around = { clock, notices: openNotices(), scopes: openScopes(), middleware: [] };
   const states: string[] = [];
   around.notices.watchStates(({ part, ok }) => void states.push(`${part} ${ok ? 'works' : 'fails'}`));
-  const ears = openEars({ ...around, log: counted, drainMs: 1_000 });
+  const subscriptions = openEventSubscriptions({ ...around, log: counted, drainMs: 1_000 });
   const publish = async (entry: string, n: number): Promise<void> => {
     const bus = printEnvelope({ kind: 'event', entry, id: `id${n}`, from: 'photos#1' });
     const value = encodeBody(n, 100, 'input', entry);
     await log.append(topic.name, [{ partition: 0, key: null, value, headers: { bus } }]);
     await clock.advance(10);
   };
-  return { clock, ears, tails, publish, states };
+  return { clock, ears: subscriptions, tails, publish, states };
 }
 
 describe('plain listeners of a topic', () => {
   it('share one reader, which closes with the last of them', async () => {
-    const { ears, tails } = open();
-    const one = await ears.listen(topic, added, () => undefined);
-    const two = await ears.listen(topic, removed, () => undefined);
+    const { ears: subscriptions, tails } = open();
+    const one = await subscriptions.listen(topic, added, () => undefined);
+    const two = await subscriptions.listen(topic, removed, () => undefined);
     expect(tails).toMatchObject({ open: 1, opened: 1 });
     await one.close();
     expect(tails.open).toBe(1);
@@ -66,12 +66,12 @@ describe('plain listeners of a topic', () => {
   });
 
   it('get a new reader when one listens after the last was or is being closed', async () => {
-    const { clock, ears, tails, publish } = open();
+    const { clock, ears: subscriptions, tails, publish } = open();
     const heard: number[] = [];
-    const listen = () => ears.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
+    const listen = () => subscriptions.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
     await (await listen()).close();
     const running = deferred<void>();
-    const slow = await ears.listen(topic, added, () => running.promise);
+    const slow = await subscriptions.listen(topic, added, () => running.promise);
     await publish(added.name, 1);
     const closing = slow.close();
     const next = await listen();
@@ -86,14 +86,14 @@ describe('plain listeners of a topic', () => {
   });
 
   it('keep the new reader of their topic when an earlier one is closed again because its close failed', async () => {
-    const { ears, tails } = open();
-    const one = await ears.listen(topic, added, () => undefined);
+    const { ears: subscriptions, tails } = open();
+    const one = await subscriptions.listen(topic, added, () => undefined);
     tails.staysOpen = true;
     await expect(one.close()).rejects.toThrow('ECONNRESET');
     tails.staysOpen = false;
-    const two = await ears.listen(topic, added, () => undefined);
+    const two = await subscriptions.listen(topic, added, () => undefined);
     await one.close();
-    const three = await ears.listen(topic, added, () => undefined);
+    const three = await subscriptions.listen(topic, added, () => undefined);
     expect(tails).toMatchObject({ open: 1, opened: 2 });
     await two.close();
     await three.close();
@@ -101,23 +101,23 @@ describe('plain listeners of a topic', () => {
   });
 
   it('are rejected after close, and a reader that opens meanwhile is closed', async () => {
-    const { ears, tails } = open();
-    const listening = ears.listen(topic, added, () => undefined);
+    const { ears: subscriptions, tails } = open();
+    const listening = subscriptions.listen(topic, added, () => undefined);
     await (await listening).close();
-    const late = ears.listen(topic, added, () => undefined).catch((error: unknown) => error);
-    await ears.close();
+    const late = subscriptions.listen(topic, added, () => undefined).catch((error: unknown) => error);
+    await subscriptions.close();
     await late;
-    expect(await ears.listen(topic, added, () => undefined).catch((error: unknown) => error)).toMatchObject({
+    expect(await subscriptions.listen(topic, added, () => undefined).catch((error: unknown) => error)).toMatchObject({
       code: 'Closed',
     });
     expect(tails.open).toBe(0);
   });
 
   it('report once when their topic cannot be read, and when it can again', async () => {
-    const { clock, ears, tails, publish, states } = open();
+    const { clock, ears: subscriptions, tails, publish, states } = open();
     const heard: number[] = [];
     tails.refuses = true;
-    await ears.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
+    await subscriptions.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
     await clock.advance(30_000);
     expect(states).toEqual(['tail of t.photos.events fails']);
     tails.refuses = false;

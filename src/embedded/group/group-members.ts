@@ -3,7 +3,7 @@ import type { Clock, Random } from '../../base/clock';
 import type { Change, Store } from '../../disk/lmdb';
 import { behind, keyOf, kinds, namesIn } from '../store/keys';
 import { leaseKey, type Lease } from './lease';
-import type { Neighbours } from '../store/peer-processes';
+import type { PeerProcesses } from '../store/peer-processes';
 
 /**
  * Members that one member checks at a time, in turns, which bounds the cost of a check. In a large group one member
@@ -28,17 +28,17 @@ export interface MemberRow {
   readonly misses?: Readonly<Record<string, readonly string[]>>;
 }
 
-export interface RosterParts {
+export interface GroupMembersParts {
   readonly live: Store;
   readonly clock: Clock;
   readonly random: Random;
-  readonly neighbours: Neighbours;
+  readonly peers: PeerProcesses;
   readonly lease: Lease;
   /** Id of the lease of this open log, which its members share. */
   readonly leaseId: string;
 }
 
-export class Roster {
+export class GroupMembers {
   /** Members of other logs, as last read. */
   private others: readonly (readonly [id: string, row: MemberRow])[] = [];
   private asked: number | undefined;
@@ -46,7 +46,7 @@ export class Roster {
   private readonly gone = new Map<string, 'dead' | 'silent'>();
 
   constructor(
-    private readonly parts: RosterParts,
+    private readonly parts: GroupMembersParts,
     private readonly group: string,
     private readonly topic: string,
   ) {}
@@ -92,10 +92,10 @@ export class Roster {
 
   /** Rings the processes of all other members. It rings none while the live file cannot be read. */
   ring(): void {
-    const { neighbours } = this.parts;
+    const { peers } = this.parts;
     const addresses = new Set(this.addresses());
-    addresses.delete(neighbours.address);
-    neighbours.ring([...addresses], `group:${this.group}`);
+    addresses.delete(peers.address);
+    peers.ring([...addresses], `group:${this.group}`);
   }
 
   /**
@@ -109,7 +109,7 @@ export class Roster {
     const some = this.others.slice(this.asked, this.asked + askedMax);
     this.asked += askedMax;
     for (const [id, row] of some) {
-      if (!this.parts.neighbours.alive(row.address)) this.gone.set(id, 'dead');
+      if (!this.parts.peers.alive(row.address)) this.gone.set(id, 'dead');
       else if (this.parts.lease.look(row.lease).silentMs >= row.sessionMs) this.gone.set(id, 'silent');
     }
     return this.gone.size > 0;

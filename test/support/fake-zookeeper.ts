@@ -1,6 +1,6 @@
 /** Fake ZooKeeper servers: they send the greeting, and then do what a test specifies. */
 import net from 'node:net';
-import { later } from './kit';
+import { later } from './zookeeper-sessions';
 
 export interface Question {
   readonly xid: number;

@@ -2,11 +2,11 @@
 
 import { openNotices, type Notices } from '../../src/base/notices';
 import type { KafkaLogParts } from '../../src/kafka/log';
-import { View } from '../../src/kafka/cluster/metadata';
+import { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
-import type { Append, Commit, Owned, Owner, Stored, Topic } from '../../src/ports/log';
-import { FakeCluster, type FakeFault, type FakeRequest } from './fakewire';
-import { openProcess, type KafkaProcess } from './rig';
+import type { Append, Commit, OwnedPartition, Owner, Stored, Topic } from '../../src/ports/log';
+import { FakeCluster, type FakeFault, type FakeRequest } from './fake-cluster';
+import { openProcess, type KafkaProcess } from './kafka-log-ports';
 
 /** State of a watched promise. */
 export interface Outcome<T> {
@@ -38,9 +38,9 @@ export class FakeBench {
     return one;
   }
   /** Opens cluster metadata for a component that a test opens without a process. */
-  view(name: string, notices: Notices = openNotices()): View {
+  view(name: string, notices: Notices = openNotices()): ClusterMetadata {
     const { clock } = this;
-    return new View({ wire: this.cluster.wire(name), clock, random: seededRandom(3), notices });
+    return new ClusterMetadata({ client: this.cluster.wire(name), clock, random: seededRandom(3), notices });
   }
   /** Opens a process with a producer id, and creates a topic. */
   async open(partitions = 1, more: Partial<Topic> = {}, parts: Partial<KafkaLogParts> = {}) {
@@ -111,13 +111,13 @@ export const never: AbortSignal = new AbortController().signal;
 
 /** An owner that keeps its assigned partitions, and lets the test decide when a revoked one is released. */
 export class Holder implements Owner {
-  readonly owned = new Map<number, Owned>();
-  readonly ever: Owned[] = [];
+  readonly owned = new Map<number, OwnedPartition>();
+  readonly ever: OwnedPartition[] = [];
   readonly giving: number[] = [];
 
   constructor(readonly drain: (partition: number) => Promise<void> = async () => undefined) {}
 
-  take(owned: Owned): void {
+  onAssigned(owned: OwnedPartition): void {
     if (this.giving.includes(owned.partition)) throw new Error(`${owned.partition} was taken while it was given`);
     this.owned.set(owned.partition, owned);
     this.ever.push(owned);
@@ -125,7 +125,7 @@ export class Holder implements Owner {
       if (this.owned.get(owned.partition) === owned) this.owned.delete(owned.partition);
     });
   }
-  async give(partition: number): Promise<void> {
+  async onRevoked(partition: number): Promise<void> {
     this.giving.push(partition);
     const mine = this.owned.get(partition);
     await this.drain(partition);

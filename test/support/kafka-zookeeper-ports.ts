@@ -3,16 +3,16 @@ import { randomHex, systemClock, systemRandom, type Clock } from '../../src/base
 import { closable, type Closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { openKafkajs } from '../../src/kafka/client/connection-pool';
-import { openKafkaPost } from '../../src/kafka/messenger';
-import { watchLiving } from '../../src/kafka/messenger/departures';
-import { openRoads } from '../../src/kafka/messenger/transport';
-import { View } from '../../src/kafka/cluster/metadata';
+import { openKafkaMessenger } from '../../src/kafka/messenger';
+import { watchDepartures } from '../../src/kafka/messenger/departures';
+import { openTransport } from '../../src/kafka/messenger/transport';
+import { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import type { Log } from '../../src/ports/log';
-import type { Post } from '../../src/ports/messenger';
+import type { Messenger } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';
 import type { Cluster } from '../cluster/cluster';
-import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
-import { sessionOf } from '../zookeeper/kit';
+import { instanceOf, type Rig, type RigProcess } from './conformance';
+import { sessionOf } from './zookeeper-sessions';
 
 /** A process or a server that pauses for less than this is not lost. */
 const sessionMs = 6_000;
@@ -41,28 +41,28 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
   const [random, notices] = [systemRandom, openNotices()];
   const around = { ns, clock, random, notices };
   const zookeeper = await openZookeeper({ ...around, connect: cluster.zookeeper, sessionMs });
-  const wire = openKafkajs({ brokers: cluster.brokers.split(','), clientId: 'post-test', clock, random });
-  const view = new View({ wire, ...around });
-  const roads = openRoads(view);
-  const living = watchLiving(zookeeper.registry, clock);
-  const opened = await openKafkaPost({ ...around, roads, living, inboxPartitions: 6 });
+  const client = openKafkajs({ brokers: cluster.brokers.split(','), clientId: 'post-test', clock, random });
+  const metadata = new ClusterMetadata({ client, ...around });
+  const transport = openTransport(metadata);
+  const departures = watchDepartures(zookeeper.registry, clock);
+  const opened = await openKafkaMessenger({ ...around, transport, departures, inboxPartitions: 6 });
   const closing = closable(async () => {
     await opened.close();
-    await roads.close();
-    view.close();
-    await wire.close();
+    await transport.close();
+    metadata.close();
+    await client.close();
     await zookeeper.close();
   });
   const one: RigProcess = {
     // The cast: these suites do nothing with the log but close it.
     log: closable(() => Promise.resolve()) as unknown as Log,
     settings: zookeeper.settings,
-    post: closedBy(opened, closing),
-    registry: living.registry,
+    messenger: closedBy(opened, closing),
+    registry: departures.registry,
     async crash() {
       alive = false;
       sessionOf(zookeeper).connection?.cut('killed');
-      await wire.close();
+      await client.close();
     },
   };
   await one.registry.announce(instanceOf(one, `rig#${randomHex(random, 32)}`, 'rig'));
@@ -71,13 +71,13 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
 }
 
 /** Returns the messenger with another `close`. */
-function closedBy(post: Post, closing: Closable): Post {
+function closedBy(messenger: Messenger, closing: Closable): Messenger {
   return {
-    address: post.address,
-    receive: (receiver) => post.receive(receiver),
-    send: (to, packet) => post.send(to, packet),
-    broadcast: (module, packet) => post.broadcast(module, packet),
-    join: (module) => post.join(module),
+    address: messenger.address,
+    receive: (receiver) => messenger.receive(receiver),
+    send: (to, packet) => messenger.send(to, packet),
+    broadcast: (module, packet) => messenger.broadcast(module, packet),
+    join: (module) => messenger.join(module),
     ...closing,
   };
 }

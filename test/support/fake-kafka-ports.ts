@@ -1,8 +1,8 @@
 /** The Kafka log on brokers in memory, on virtual time that passes by itself: a rig for the conformance suites. */
 import { seededRandom, virtualClock } from '../../src/memory/clock';
-import type { Rig } from '../conformance/rig';
-import { FakeCluster } from './fakewire';
-import { openProcess, rigProcess } from './rig';
+import type { Rig } from './conformance';
+import { FakeCluster } from './fake-cluster';
+import { openProcess, rigProcess } from './kafka-log-ports';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -20,10 +20,10 @@ export function openFakeRig(latencyMs: number): Promise<Rig> {
     recordsOutside: false,
     process() {
       const self = `p${++made}`;
-      const wire = cluster.wire(self);
-      const one = openProcess(self, wire, { clock, random });
+      const client = cluster.wire(self);
+      const one = openProcess(self, client, { clock, random });
       return Promise.resolve(
-        rigProcess(one, wire, () => new Promise<void>((resolve) => clock.after(sessionMs * 1.5, resolve))),
+        rigProcess(one, client, () => new Promise<void>((resolve) => clock.after(sessionMs * 1.5, resolve))),
       );
     },
     async wait(condition, withinMs, what) {

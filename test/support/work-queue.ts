@@ -9,9 +9,9 @@ import { incarnation } from '../../src/format/id';
 import { memoryWorld, virtualClock, type MemoryProcess, type MemoryWorld, type WorldOptions } from '../../src/memory';
 import type { Append, Topic } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/queue/consumer';
+import { consumeQueue } from '../../src/work/queue/consumer';
 import { parkedTopic, workTopic } from '../../src/work/topics';
-import type { Queue, RetryOptions, Sender, TakenQueue, TakeParts } from '../../src/work/types';
+import type { Queue, RetryOptions, Sender, QueueConsumer, ConsumerParts } from '../../src/work/types';
 
 export interface Job {
   readonly n: number;
@@ -52,11 +52,11 @@ export function rig(options: Partial<WorldOptions> = {}) {
     entry: AnyEntry,
     run: RunJob,
     more: Partial<Queue> = {},
-    parts: Partial<TakeParts> = {},
-  ): Promise<TakenQueue> {
+    parts: Partial<ConsumerParts> = {},
+  ): Promise<QueueConsumer> {
     const told = openNotices();
     told.watch((notice) => notices.push(notice));
-    const takeParts: TakeParts = {
+    const takeParts: ConsumerParts = {
       clock: process.clock,
       notices: told,
       scopes: openScopes(),
@@ -67,7 +67,7 @@ export function rig(options: Partial<WorldOptions> = {}) {
       version: '1.2.3',
       ...parts,
     };
-    return takeQueue(takeParts, {
+    return consumeQueue(takeParts, {
       name: 'photos.work',
       topic,
       group,
@@ -100,7 +100,7 @@ export function rig(options: Partial<WorldOptions> = {}) {
     },
     /** The progress of the group: the sums of its committed offsets and of the end offsets. */
     async progress(process: MemoryProcess) {
-      const places = await process.log.places(group, topic.name);
+      const places = await process.log.committedOffsets(group, topic.name);
       const bounds = await process.log.bounds(topic.name);
       const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
       return { committed: sum(places.map(({ offset }) => offset)), end: sum(bounds.map(({ end }) => end)) };

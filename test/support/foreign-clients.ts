@@ -5,7 +5,7 @@ import { defineModule, openBus, work, type Bus, type Notice } from '../../src/in
 import type { Parked } from '../../src/work/parked/find';
 import { findParked } from '../../src/work/parked/find';
 import type { KafkaSuite } from '../cluster/suite';
-import { openRealProcess } from './rig';
+import { openRealProcess } from './kafka-log-ports';
 
 export const press = defineModule('press', {
   print: work(z.object({ n: z.number() }), { key: ({ n }) => `${n}`, backoffMs: 50 }),

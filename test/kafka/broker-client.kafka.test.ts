@@ -1,84 +1,101 @@
 import { Kafka, logLevel, CompressionTypes } from 'kafkajs';
-import type { At, Wire } from '../../src/kafka/client/broker-client';
+import type { Route, BrokerClient } from '../../src/kafka/client/broker-client';
 import type { ProducerState } from '../../src/kafka/protocol/types';
 import type { Stored } from '../../src/ports/log';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
-import { again, leaderOf, longestHold, makeTopic, openWire, record, refusal, sound, timed } from './kit';
+import {
+  again,
+  leaderOf,
+  longestHold,
+  makeTopic,
+  openWire,
+  record,
+  refusal,
+  sound,
+  timed,
+} from '../support/kafka-client';
 
 kafkaSuite(
   'the broker client',
   (suite) => {
-    let wire: Wire;
+    let client: BrokerClient;
     let topic: string;
-    let produce: At;
-    let tails: At;
-    let admin: At;
+    let produce: Route;
+    let tails: Route;
+    let admin: Route;
     beforeAll(async () => {
-      wire = openWire(suite.cluster.brokers);
+      client = openWire(suite.cluster.brokers);
       topic = `${suite.namespace}.log`;
-      await makeTopic(wire, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
+      await makeTopic(client, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
     });
     // A broker that the machine paused has lost its leaderships.
     beforeEach(async () => {
-      produce = await leaderOf(wire, topic, 0, 'produce');
-      tails = { ...produce, via: 'tails' };
-      admin = { ...produce, via: 'admin' };
+      produce = await leaderOf(client, topic, 0, 'produce');
+      tails = { ...produce, channel: 'tails' };
+      admin = { ...produce, channel: 'admin' };
     });
-    afterAll(() => wire.close());
+    afterAll(() => client.close());
 
-    const spot = (partition: number) => ({ topic, partition });
+    const topicPartition = (partition: number) => ({ topic, partition });
     const fetchAsk = (offset: number, maxWaitMs = 500) => ({
-      partitions: [{ ...spot(0), offset, bytesMax: 1_000_000 }],
+      partitions: [{ ...topicPartition(0), offset, bytesMax: 1_000_000 }],
       maxWaitMs,
       bytesMax: 10_000_000,
     });
 
     it('reads brokers, topics, leaders and replicas, and reports a missing topic', async () => {
-      const { nodes, topics, controller } = await wire.metadata([topic, `${topic}.none`]);
+      const { nodes, topics, controller } = await client.metadata([topic, `${topic}.none`]);
       const [found, missing] = topics.toSorted((a, b) => a.name.length - b.name.length);
       expect(nodes.map(({ node }) => node)).toContain(controller);
       expect(found).toMatchObject({ name: topic, error: null, internal: false });
       expect(found?.partitions.map(({ partition }) => partition)).toEqual([0, 1, 2]);
       expect(found?.partitions.every(({ replicas, inSync }) => inSync.length === replicas.length)).toBe(true);
       expect(missing?.error).toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION', step: 'leader' });
-      expect((await wire.metadata(null)).topics.map(({ name }) => name)).toContain(topic);
-      expect((await wire.metadata([])).topics).toEqual([]);
+      expect((await client.metadata(null)).topics.map(({ name }) => name)).toContain(topic);
+      expect((await client.metadata([])).topics).toEqual([]);
     });
 
     it('finds the open transaction that blocks a partition, and its transactional id', async () => {
       const held = `${suite.namespace}.held`;
-      await makeTopic(wire, held, 1);
-      const client = new Kafka({ brokers: suite.cluster.brokers.split(','), logLevel: logLevel.NOTHING });
+      await makeTopic(client, held, 1);
+      const foreign = new Kafka({ brokers: suite.cluster.brokers.split(','), logLevel: logLevel.NOTHING });
       const transactionalId = `${suite.namespace}-billing`;
-      const producer = client.producer({ transactionalId, maxInFlightRequests: 1, transactionTimeout: 45_000 });
+      const producer = foreign.producer({ transactionalId, maxInFlightRequests: 1, transactionTimeout: 45_000 });
       await producer.connect();
       const transaction = await producer.transaction();
       await transaction.send({ topic: held, messages: [{ value: 'a' }, { value: 'b' }] });
-      const at = await leaderOf(wire, held, 0, 'admin');
-      await wire.produce({ ...at, via: 'produce' }, [{ topic: held, partition: 0, records: [record('c')] }], 10_000);
+      const at = await leaderOf(client, held, 0, 'admin');
+      await client.produce(
+        { ...at, channel: 'produce' },
+        [{ topic: held, partition: 0, records: [record('c')] }],
+        10_000,
+      );
 
       const offset = async (time: 'start' | 'end' | 'high'): Promise<number | undefined> =>
-        sound(await wire.listOffsets(at, [{ topic: held, partition: 0, time }]))[0]?.offset;
+        sound(await client.listOffsets(at, [{ topic: held, partition: 0, time }]))[0]?.offset;
       expect([await offset('start'), await offset('end'), await offset('high')]).toEqual([0, 0, 3]);
       const partitions = [{ topic: held, partition: 0, offset: 0, bytesMax: 1_000 }];
-      const [fetched] = await wire.fetch(at, { partitions, maxWaitMs: 0, bytesMax: 1_000 });
+      const [fetched] = await client.fetch(at, { partitions, maxWaitMs: 0, bytesMax: 1_000 });
       expect(fetched).toMatchObject({ error: null, records: [], next: 0, end: 0, high: 3 });
 
-      const [described] = sound(await wire.describeProducers(at, [{ topic: held, partition: 0 }]));
+      const [described] = sound(await client.describeProducers(at, [{ topic: held, partition: 0 }]));
       const open = described?.producers.filter(({ openFrom }) => openFrom !== null) ?? [];
       expect(open).toMatchObject([{ openFrom: 0 }]);
       expect(Math.abs((open[0]?.lastWrittenMs ?? 0) - Date.now())).toBeLessThan(60_000);
-      const { nodes } = await wire.metadata([]);
+      const { nodes } = await client.metadata([]);
       const ids = [open[0]?.producerId ?? -1];
       const listed = await Promise.all(
-        nodes.map(async ({ node }) => ({ node, found: await wire.listTransactions({ node, via: 'admin' }, ids) })),
+        nodes.map(async ({ node }) => ({
+          node,
+          found: await client.listTransactions({ node, channel: 'admin' }, ids),
+        })),
       );
       const coordinators = listed.filter(({ found }) => found.length > 0);
       expect(coordinators.map(({ found }) => found)).toEqual([[{ id: transactionalId, producerId: ids[0] }]]);
-      const coordinator = { node: coordinators[0]?.node ?? -1, via: 'admin' } as const;
-      const [about] = await wire.describeTransactions(coordinator, [transactionalId]);
+      const coordinator = { node: coordinators[0]?.node ?? -1, channel: 'admin' } as const;
+      const [about] = await client.describeTransactions(coordinator, [transactionalId]);
       expect(about).toMatchObject({
         id: transactionalId,
         error: null,
@@ -95,30 +112,30 @@ kafkaSuite(
 
     it('produces, and returns an offset and a timestamp or an error for each partition', async () => {
       const fresh = `${suite.namespace}.fresh`;
-      await makeTopic(wire, fresh, 1, { 'message.timestamp.type': 'LogAppendTime', 'max.message.bytes': '2000' });
-      const leader = await leaderOf(wire, fresh, 0, 'produce');
+      await makeTopic(client, fresh, 1, { 'message.timestamp.type': 'LogAppendTime', 'max.message.bytes': '2000' });
+      const leader = await leaderOf(client, fresh, 0, 'produce');
       const batch = { topic: fresh, partition: 0, records: [record('a'), record('b')] };
       const nobody = { topic: `${topic}.none`, partition: 0, records: [record('c')] };
-      const [first, refused] = await wire.produce(leader, [batch, nobody], 10_000);
+      const [first, refused] = await client.produce(leader, [batch, nobody], 10_000);
       expect(first).toMatchObject({ topic: fresh, partition: 0, error: null, offset: 0, refused: [] });
       expect(Math.abs((first?.timeMs ?? 0) - Date.now())).toBeLessThan(60_000);
       expect(refused).toMatchObject({ error: { code: 'UNKNOWN_TOPIC_OR_PARTITION', uncertain: false }, offset: -1 });
-      const [second] = await wire.produce(leader, [batch], 10_000);
+      const [second] = await client.produce(leader, [batch], 10_000);
       expect(second).toMatchObject({ error: null, offset: 2 });
-      const [large] = await wire.produce(leader, [{ ...batch, records: [record('x'.repeat(3_000))] }], 10_000);
-      expect(large?.error).toMatchObject({ code: 'MESSAGE_TOO_LARGE', step: 'refused', uncertain: false });
+      const [large] = await client.produce(leader, [{ ...batch, records: [record('x'.repeat(3_000))] }], 10_000);
+      expect(large?.error).toMatchObject({ code: 'MESSAGE_TOO_LARGE', step: 'rejected', uncertain: false });
     });
 
     it('writes a batch of a producer once, in the order of sequences and epochs', async () => {
       const fresh = `${suite.namespace}.once`;
-      await makeTopic(wire, fresh, 1);
-      const leader = await leaderOf(wire, fresh, 0, 'produce');
-      const newId = () => again(60_000, () => wire.initProducerId()); // a broker first has to allocate a block of ids
+      await makeTopic(client, fresh, 1);
+      const leader = await leaderOf(client, fresh, 0, 'produce');
+      const newId = () => again(60_000, () => client.initProducerId()); // a broker first has to allocate a block of ids
       const [id, other] = [await newId(), await newId()];
       expect(other).not.toBe(id);
       const send = async (count: number, producer: ProducerState) => {
         const records = Array.from({ length: count }, (_, n) => record(`${n}`));
-        const [answer] = await wire.produce(leader, [{ topic: fresh, partition: 0, records, producer }], 10_000);
+        const [answer] = await client.produce(leader, [{ topic: fresh, partition: 0, records, producer }], 10_000);
         return answer?.error?.code ?? answer?.offset;
       };
       const outcomes = [
@@ -137,27 +154,30 @@ kafkaSuite(
     });
 
     it('reads only the requested settings of a broker', async () => {
-      const found = await wire.brokerConfigs(admin, ['offset.metadata.max.bytes', 'producer.id.expiration.ms']);
+      const found = await client.describeBrokerConfigs(admin, [
+        'offset.metadata.max.bytes',
+        'producer.id.expiration.ms',
+      ]);
       expect(found).toEqual({ 'offset.metadata.max.bytes': '4096', 'producer.id.expiration.ms': '86400000' });
     });
 
     it('returns the index of the record for which the broker rejected a batch', async () => {
       const compacted = `${suite.namespace}.compacted`;
-      await makeTopic(wire, compacted, 1, { 'cleanup.policy': 'compact' });
+      await makeTopic(client, compacted, 1, { 'cleanup.policy': 'compact' });
       const records = [record('a', { key: Buffer.from('k') }), record('without a key')];
-      const leader = await leaderOf(wire, compacted, 0, 'produce');
-      const [answer] = await wire.produce(leader, [{ topic: compacted, partition: 0, records }], 10_000);
-      expect(answer?.error).toMatchObject({ code: 'INVALID_RECORD', step: 'refused' });
+      const leader = await leaderOf(client, compacted, 0, 'produce');
+      const [answer] = await client.produce(leader, [{ topic: compacted, partition: 0, records }], 10_000);
+      expect(answer?.error).toMatchObject({ code: 'INVALID_RECORD', step: 'rejected' });
       expect(answer?.refused).toEqual([{ index: 1, reason: expect.stringContaining('key') }]);
     });
 
     it('returns NOT_LEADER_OR_FOLLOWER when it produces to a broker that does not lead', async () => {
-      const { nodes } = await wire.metadata([]);
+      const { nodes } = await client.metadata([]);
       const other = nodes.find(({ node }) => node !== produce.node);
       if (other === undefined) return; // a cluster of one broker
-      const [answer] = await wire.produce(
+      const [answer] = await client.produce(
         { ...produce, node: other.node },
-        [{ ...spot(0), records: [record('x')] }],
+        [{ ...topicPartition(0), records: [record('x')] }],
         5_000,
       );
       expect(answer?.error).toMatchObject({ code: 'NOT_LEADER_OR_FOLLOWER', step: 'leader', uncertain: true });
@@ -170,9 +190,9 @@ kafkaSuite(
         record('', { key: Buffer.alloc(0) }),
       ];
       const [{ offset: start } = { offset: -1 }] = sound(
-        await wire.produce(produce, [{ ...spot(0), records: written }], 5_000),
+        await client.produce(produce, [{ ...topicPartition(0), records: written }], 5_000),
       );
-      const [fetched] = sound(await wire.fetch(tails, fetchAsk(start)));
+      const [fetched] = sound(await client.fetch(tails, fetchAsk(start)));
       expect(fetched?.records.map(({ key, value, headers }) => ({ key, value, headers }))).toEqual(written);
       expect(fetched?.records.map(({ offset, partition }) => [partition, offset - start])).toEqual([
         [0, 0],
@@ -181,33 +201,33 @@ kafkaSuite(
       ]);
       expect(fetched).toMatchObject({ next: start + 3, end: start + 3, start: 0 });
 
-      const [[empty], waitedMs] = await timed(wire.fetch(tails, fetchAsk(start + 3, 300)));
+      const [[empty], waitedMs] = await timed(client.fetch(tails, fetchAsk(start + 3, 300)));
       expect([empty?.records, empty?.next]).toEqual([[], start + 3]);
       expect(waitedMs).toBeGreaterThan(250);
-      const coming = timed(wire.fetch(tails, fetchAsk(start + 3, 60_000)));
-      await wire.produce(produce, [{ ...spot(0), records: [record('come')] }], 5_000);
+      const coming = timed(client.fetch(tails, fetchAsk(start + 3, 60_000)));
+      await client.produce(produce, [{ ...topicPartition(0), records: [record('come')] }], 5_000);
       const [[come], cameMs] = await coming;
       expect(come?.records[0]?.value?.toString()).toBe('come');
       expect(cameMs).toBeLessThan(30_000); // before the maximum wait is over
     });
 
     it('trims the log, lists its start, and rejects a fetch before it', async () => {
-      sound(await wire.produce(produce, [{ ...spot(0), records: [record('a'), record('b')] }], 5_000));
-      const [end] = sound(await wire.listOffsets(admin, [{ ...spot(0), time: 'end' }]));
+      sound(await client.produce(produce, [{ ...topicPartition(0), records: [record('a'), record('b')] }], 5_000));
+      const [end] = sound(await client.listOffsets(admin, [{ ...topicPartition(0), time: 'end' }]));
       const before = (end?.offset ?? 0) - 1;
-      expect(sound(await wire.deleteRecords(admin, [{ ...spot(0), before }]))).toEqual([
-        { ...spot(0), error: null, start: before },
+      expect(sound(await client.deleteRecords(admin, [{ ...topicPartition(0), before }]))).toEqual([
+        { ...topicPartition(0), error: null, start: before },
       ]);
-      expect((await wire.listOffsets(admin, [{ ...spot(0), time: 'start' }]))[0]?.offset).toBe(before);
-      expect((await wire.listOffsets(admin, [{ ...spot(0), time: 1 }]))[0]?.offset).toBe(before);
-      const [gone] = await wire.fetch(tails, fetchAsk(0));
-      expect(gone?.error).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE', step: 'gone' });
+      expect((await client.listOffsets(admin, [{ ...topicPartition(0), time: 'start' }]))[0]?.offset).toBe(before);
+      expect((await client.listOffsets(admin, [{ ...topicPartition(0), time: 1 }]))[0]?.offset).toBe(before);
+      const [gone] = await client.fetch(tails, fetchAsk(0));
+      expect(gone?.error).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE', step: 'offsetMissing' });
     });
 
     it('joins, syncs, sends a heartbeat, commits and leaves as a member of a group', async () => {
       const group = `${suite.namespace}.group`;
-      const node = await again(60_000, () => wire.findCoordinator(group));
-      const at: At = { node, via: `group:${group}` };
+      const node = await again(60_000, () => client.findCoordinator(group));
+      const at: Route = { node, channel: `group:${group}` };
       const metadata = Buffer.concat([
         Buffer.from('00000000000100', 'hex'),
         Buffer.from([topic.length]),
@@ -222,54 +242,62 @@ kafkaSuite(
         protocols: [{ name: 'p', metadata }],
       };
       const named = await again(60_000, async () => {
-        const error = await refusal(wire.join(at, join));
+        const error = await refusal(client.joinGroup(at, join));
         if (error.retriable) throw error; // the coordinator is still loading
         return error;
       });
-      expect(named).toMatchObject({ code: 'MEMBER_ID_REQUIRED', step: 'named', memberId: expect.stringMatching(/./) });
+      expect(named).toMatchObject({
+        code: 'MEMBER_ID_REQUIRED',
+        step: 'useAssignedId',
+        memberId: expect.stringMatching(/./),
+      });
       const memberId = named.memberId ?? '';
-      const joined = await wire.join(at, { ...join, memberId });
+      const joined = await client.joinGroup(at, { ...join, memberId });
       expect(joined).toMatchObject({ memberId, leaderId: memberId, protocol: 'p', generation: 1 });
       expect(joined.members).toEqual([{ id: memberId, metadata }]);
       const as = { group, generation: 1, memberId };
       const assignment = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-      expect(await wire.sync(at, as, [{ memberId, assignment }], 5_000)).toEqual(assignment);
-      await wire.heartbeat(at, as);
+      expect(await client.syncGroup(at, as, [{ memberId, assignment }], 5_000)).toEqual(assignment);
+      await client.heartbeat(at, as);
 
-      expect(await wire.commit(at, as, [{ ...spot(1), offset: 5, metadata: 'state' }])).toEqual([
-        { ...spot(1), error: null },
+      expect(await client.offsetCommit(at, as, [{ ...topicPartition(1), offset: 5, metadata: 'state' }])).toEqual([
+        { ...topicPartition(1), error: null },
       ]);
-      const [old] = await wire.commit(at, { ...as, generation: 0 }, [{ ...spot(1), offset: 4, metadata: '' }]);
-      expect(old?.error).toMatchObject({ code: 'ILLEGAL_GENERATION', step: 'anew' });
-      const [large] = await wire.commit(at, as, [{ ...spot(1), offset: 6, metadata: 'x'.repeat(4_097) }]);
-      expect(large?.error).toMatchObject({ code: 'OFFSET_METADATA_TOO_LARGE', step: 'refused' });
-      expect(await wire.fetchOffsets(at, group, [spot(1), spot(2)])).toEqual([
-        { ...spot(1), error: null, offset: 5, metadata: 'state' },
-        { ...spot(2), error: null, offset: null, metadata: '' },
+      const [old] = await client.offsetCommit(at, { ...as, generation: 0 }, [
+        { ...topicPartition(1), offset: 4, metadata: '' },
       ]);
-      expect(await wire.fetchOffsets(at, group, null)).toMatchObject([{ ...spot(1), offset: 5 }]);
+      expect(old?.error).toMatchObject({ code: 'ILLEGAL_GENERATION', step: 'newMember' });
+      const [large] = await client.offsetCommit(at, as, [
+        { ...topicPartition(1), offset: 6, metadata: 'x'.repeat(4_097) },
+      ]);
+      expect(large?.error).toMatchObject({ code: 'OFFSET_METADATA_TOO_LARGE', step: 'rejected' });
+      expect(await client.offsetFetch(at, group, [topicPartition(1), topicPartition(2)])).toEqual([
+        { ...topicPartition(1), error: null, offset: 5, metadata: 'state' },
+        { ...topicPartition(2), error: null, offset: null, metadata: '' },
+      ]);
+      expect(await client.offsetFetch(at, group, null)).toMatchObject([{ ...topicPartition(1), offset: 5 }]);
 
-      expect(await wire.listGroups({ node, via: 'admin' })).toContainEqual({ group, protocolType: 'consumer' });
-      const [described] = await wire.describeGroups({ node, via: 'admin' }, [group]);
+      expect(await client.listGroups({ node, channel: 'admin' })).toContainEqual({ group, protocolType: 'consumer' });
+      const [described] = await client.describeGroups({ node, channel: 'admin' }, [group]);
       expect(described).toMatchObject({
         state: 'Stable',
         protocol: 'p',
         members: [{ id: memberId, clientId: 'busbar-test', metadata, assignment }],
       });
-      await wire.leave(at, group, memberId);
-      expect(await refusal(wire.heartbeat(at, as))).toMatchObject({ code: 'UNKNOWN_MEMBER_ID', step: 'anew' });
+      await client.leaveGroup(at, group, memberId);
+      expect(await refusal(client.heartbeat(at, as))).toMatchObject({ code: 'UNKNOWN_MEMBER_ID', step: 'newMember' });
     });
 
     it('creates, describes, changes, grows and deletes topics', async () => {
       const name = `${suite.namespace}.changing`;
-      await makeTopic(wire, name, 1, { 'cleanup.policy': 'compact' });
-      const [twice] = await wire.createTopics(admin, [{ name, partitions: 1, replicas: -1, configs: {} }]);
+      await makeTopic(client, name, 1, { 'cleanup.policy': 'compact' });
+      const [twice] = await client.createTopics(admin, [{ name, partitions: 1, replicas: -1, configs: {} }]);
       expect(twice?.error).toMatchObject({ code: 'TOPIC_ALREADY_EXISTS' });
-      await wire.alterTopic(admin, name, { 'segment.bytes': '1048576' });
-      await wire.growTopic(admin, name, 3);
-      await leaderOf(wire, name, 2, 'admin');
+      await client.incrementalAlterConfigs(admin, name, { 'segment.bytes': '1048576' });
+      await client.createPartitions(admin, name, 3);
+      await leaderOf(client, name, 2, 'admin');
       const set = async () => {
-        const [found] = await again(60_000, async () => sound(await wire.topicConfigs(admin, [name])));
+        const [found] = await again(60_000, async () => sound(await client.describeTopicConfigs(admin, [name])));
         return Object.entries(found?.configs ?? {}).filter(([, { isDefault }]) => !isDefault);
       };
       await until('this broker has heard of the change', 60_000, async () => (await set()).length === 2);
@@ -277,20 +305,25 @@ kafkaSuite(
         'cleanup.policy': 'compact',
         'segment.bytes': '1048576',
       });
-      expect(await refusal(wire.growTopic(admin, name, 2))).toMatchObject({ code: 'INVALID_PARTITIONS', fatal: true });
-      expect(await refusal(wire.alterTopic(admin, name, { 'no.such': '1' }))).toMatchObject({ code: 'INVALID_CONFIG' });
-      expect(await wire.deleteTopics(admin, [name])).toEqual([{ topic: name, error: null }]);
+      expect(await refusal(client.createPartitions(admin, name, 2))).toMatchObject({
+        code: 'INVALID_PARTITIONS',
+        fatal: true,
+      });
+      expect(await refusal(client.incrementalAlterConfigs(admin, name, { 'no.such': '1' }))).toMatchObject({
+        code: 'INVALID_CONFIG',
+      });
+      expect(await client.deleteTopics(admin, [name])).toEqual([{ topic: name, error: null }]);
     });
 
     it('blocks the event loop for less than 100 ms for records with 10,000 headers', async () => {
       const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`header-${i}`, `value ${i}`]));
       const bombs = Array.from({ length: 2 }, () => record('bomb', { headers }));
       const [{ offset } = { offset: -1 }] = sound(
-        await wire.produce(produce, [{ ...spot(0), records: [...bombs, record('after')] }], 10_000),
+        await client.produce(produce, [{ ...topicPartition(0), records: [...bombs, record('after')] }], 10_000),
       );
       let values: (string | undefined)[] = [];
       const heldMs = await longestHold(async () => {
-        const [fetched] = sound(await wire.fetch(tails, fetchAsk(offset)));
+        const [fetched] = sound(await client.fetch(tails, fetchAsk(offset)));
         values = fetched?.records.map(({ value }) => value?.toString()) ?? [];
       });
       expect(values).toEqual(['bomb', 'bomb', 'after']);
@@ -306,10 +339,10 @@ kafkaSuite(
 
       /** Waits for the first records of partition 0, and returns them. */
       async function readSome(name: string): Promise<readonly Stored[]> {
-        const at = await leaderOf(wire, name, 0, 'tails');
+        const at = await leaderOf(client, name, 0, 'tails');
         for (let [offset, tries] = [0, 0]; ; tries++) {
           const partitions = [{ topic: name, partition: 0, offset, bytesMax: 1_000_000 }];
-          const [fetched] = sound(await wire.fetch(at, { partitions, maxWaitMs: 500, bytesMax: 1_000_000 }));
+          const [fetched] = sound(await client.fetch(at, { partitions, maxWaitMs: 500, bytesMax: 1_000_000 }));
           if (fetched === undefined || tries === 50) throw new Error(`nothing comes in ${name}`);
           if (fetched.records.length > 0) return fetched.records;
           offset = fetched.next;
@@ -318,7 +351,7 @@ kafkaSuite(
 
       it('reads committed compressed records of kafkajs, and none of an aborted transaction', async () => {
         const theirs = `${suite.namespace}.theirs`;
-        await makeTopic(wire, theirs, 1);
+        await makeTopic(client, theirs, 1);
         const producer = kafkajs.producer({ transactionalId: theirs, maxInFlightRequests: 1, idempotent: true });
         await producer.connect();
         const message = (value: string) => ({
@@ -341,7 +374,7 @@ kafkaSuite(
         'reads batches that Java compressed with %s',
         async (how) => {
           const theirs = `${suite.namespace}.${how}`;
-          await makeTopic(wire, theirs, 1);
+          await makeTopic(client, theirs, 1);
           const values = Array.from(
             { length: 200 },
             (_, i) => `value ${i} ${'of many that look alike '.repeat(i % 7)}`,
@@ -355,10 +388,10 @@ kafkaSuite(
 
       it('writes records that kafkajs reads', async () => {
         const ours = `${suite.namespace}.ours`;
-        await makeTopic(wire, ours, 1);
-        const at = await leaderOf(wire, ours, 0, 'produce');
+        await makeTopic(client, ours, 1);
+        const at = await leaderOf(client, ours, 0, 'produce');
         const written = [record('one', { key: Buffer.from('k'), headers: { bus: 'line' } }), record(null)];
-        sound(await wire.produce(at, [{ topic: ours, partition: 0, records: written }], 5_000));
+        sound(await client.produce(at, [{ topic: ours, partition: 0, records: written }], 5_000));
         const consumer = kafkajs.consumer({ groupId: ours });
         await consumer.connect();
         await consumer.subscribe({ topic: ours, fromBeginning: true });

@@ -1,8 +1,14 @@
 /** The coordinator of one group for the classic protocol: generations, sessions, commits. */
 import type { Clock, Timer } from '../../src/base/clock';
 import { deferred, type Deferred } from '../../src/base/lifecycle';
-import { WireError } from '../../src/kafka/protocol/errors';
-import type { CommitSpot, Group, Join, Joined, MemberAs } from '../../src/kafka/protocol/types';
+import { KafkaError } from '../../src/kafka/protocol/errors';
+import type {
+  OffsetToCommit,
+  Group,
+  JoinGroupRequest,
+  JoinGroupResponse,
+  MemberIdentity,
+} from '../../src/kafka/protocol/types';
 
 interface Seat {
   readonly id: string;
@@ -12,18 +18,18 @@ interface Seat {
   sessionMs: number;
   rebalanceMs: number;
   assignment: Uint8Array;
-  join: Deferred<Joined> | undefined;
+  join: Deferred<JoinGroupResponse> | undefined;
   sync: Deferred<Uint8Array> | undefined;
   timer: Timer | undefined;
 }
 type State = 'Empty' | 'PreparingRebalance' | 'CompletingRebalance' | 'Stable';
 
-const refuse = (code: string): WireError => new WireError(code, 'said by the coordinator');
+const refuse = (code: string): KafkaError => new KafkaError(code, 'said by the coordinator');
 
 export class FakeGroup {
   state: State = 'Empty';
   generation = 0;
-  readonly offsets = new Map<string, CommitSpot>();
+  readonly offsets = new Map<string, OffsetToCommit>();
   #seats = new Map<string, Seat>();
   #leader = '';
   #rebalance: Timer | undefined;
@@ -37,7 +43,7 @@ export class FakeGroup {
     private readonly clock: Clock,
   ) {}
 
-  join(asked: Join, clientId: string): Promise<Joined> {
+  join(asked: JoinGroupRequest, clientId: string): Promise<JoinGroupResponse> {
     const [first] = asked.protocols;
     if (!first) throw refuse('INVALID_REQUEST');
     for (const seat of this.#seats.values()) {
@@ -46,7 +52,7 @@ export class FakeGroup {
     if (asked.memberId === '') {
       const memberId = `${clientId}-${++this.#made}`;
       this.#pending.add(memberId);
-      throw new WireError('MEMBER_ID_REQUIRED', 'join again', { memberId });
+      throw new KafkaError('MEMBER_ID_REQUIRED', 'join again', { memberId });
     }
     let seat = this.#seats.get(asked.memberId);
     if (!seat && !this.#pending.delete(asked.memberId)) throw refuse('UNKNOWN_MEMBER_ID');
@@ -67,7 +73,7 @@ export class FakeGroup {
     };
     this.#seats.set(seat.id, seat);
     Object.assign(seat, { metadata: first.metadata, sessionMs: asked.sessionMs, rebalanceMs: asked.rebalanceMs });
-    const { promise } = (seat.join = deferred<Joined>());
+    const { promise } = (seat.join = deferred<JoinGroupResponse>());
     seat.timer?.cancel();
     this.#prepare();
     return promise;
@@ -109,7 +115,7 @@ export class FakeGroup {
     }
   }
 
-  #joined(seat: Seat): Joined {
+  #joined(seat: Seat): JoinGroupResponse {
     const members = [...this.#seats.values()].map(({ id, metadata }) => ({ id, metadata }));
     return {
       generation: this.generation,
@@ -137,7 +143,7 @@ export class FakeGroup {
     else this.#prepare();
   }
 
-  #seat({ memberId, generation }: MemberAs): Seat {
+  #seat({ memberId, generation }: MemberIdentity): Seat {
     const seat = this.#seats.get(memberId);
     if (!seat) throw refuse('UNKNOWN_MEMBER_ID');
     if (generation !== this.generation) throw refuse('ILLEGAL_GENERATION');
@@ -145,7 +151,7 @@ export class FakeGroup {
   }
 
   sync(
-    as: MemberAs,
+    as: MemberIdentity,
     given: readonly { readonly memberId: string; readonly assignment: Uint8Array }[],
   ): Promise<Uint8Array> {
     const seat = this.#seat(as);
@@ -166,7 +172,7 @@ export class FakeGroup {
     this.#kept = { generation: this.generation, leader: this.#leader, seats: [...this.#seats.values()] };
   }
 
-  heartbeat(as: MemberAs): void {
+  heartbeat(as: MemberIdentity): void {
     this.#watch(this.#seat(as));
     if (this.state === 'PreparingRebalance') throw refuse('REBALANCE_IN_PROGRESS');
   }
@@ -177,7 +183,7 @@ export class FakeGroup {
     this.#gone(seat);
   }
 
-  commit(as: MemberAs, places: readonly CommitSpot[]): void {
+  commit(as: MemberIdentity, places: readonly OffsetToCommit[]): void {
     if (as.generation < 0) {
       if (this.#seats.size > 0) throw refuse('UNKNOWN_MEMBER_ID');
     } else {
