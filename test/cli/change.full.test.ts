@@ -31,7 +31,7 @@ test('replay prints the messages that it affects, needs a confirmation, and send
   const ids = await parkedIn([...jobs(2, 'park'), { key: 'z', do: 'fail' }]);
   const asked = await k.run(['replay', 'shop.work', '--all']);
   expect(asked).toMatchObject({ code: 64, out: '' });
-  expect(asked.err).toContain('3 messages go back into shop.work');
+  expect(asked.err).toContain('3 messages will be sent to shop.work again');
   expect(asked.err).toContain('nobody can be asked here: say --yes');
   const dry = await k.run(['replay', 'shop.work', '--reason-like', 'econnrefused', '--dry-run', '-o', 'jsonl']);
   expect(dry.code).toBe(0);
@@ -96,12 +96,12 @@ test('drop exports the messages to a file first, and drops none when it cannot',
 test('on a terminal drop requires a confirmation, and only yes changes anything', async () => {
   await parkedIn(jobs(1, 'park'));
   const no = k.inTerminal(80, ['drop', 'shop.work', '--all']);
-  await no.until(/go on\? \[y\/N\]/);
+  await no.until(/continue\? \[y\/N\]/);
   no.child.stdin?.write('n\n');
   expect(await no.ended).toMatchObject({ code: 1, out: expect.stringContaining('nothing was changed') });
   expect(await parkedNow()).toBe(1);
   const yes = k.inTerminal(80, ['drop', 'shop.work', '--all']);
-  await yes.until(/go on\? \[y\/N\]/);
+  await yes.until(/continue\? \[y\/N\]/);
   yes.child.stdin?.write('y\n');
   expect(await yes.ended).toMatchObject({ code: 0, out: expect.stringContaining('dropped 1 of 1') });
   expect(await parkedNow()).toBe(0);
@@ -111,7 +111,7 @@ test('^C during a replay leaves each message replayed or parked, and prints how 
   const many = 3_000;
   const ids = await parkedIn(jobs(many, 'park'));
   const interrupted = {
-    INTERRUPTED_AT: 'take the queue', // in the last line before the first batch
+    INTERRUPTED_AT: 'consume the queue', // in the last line before the first batch
     NODE_OPTIONS: `--require ${join(__dirname, 'interrupt.cjs')}`,
   };
   const replay = ['replay', 'shop.work', '--reason-like', 'unknown', '--yes', '-o', 'jsonl'];

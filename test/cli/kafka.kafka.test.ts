@@ -26,7 +26,7 @@ kafkaSuite('the command on a cluster', (suite) => {
   test('status, queues and instances print the current state', async () => {
     // Retried, because a slow instance that does not answer within two seconds is a worse alarm than parked messages.
     const status = await k.eventually([], ({ code }) => code === 1);
-    expect(rows(status.out)).toMatchObject([{ ABOUT: 'shop.work', SAYS: '2 were set aside' }]);
+    expect(rows(status.out)).toMatchObject([{ ABOUT: 'shop.work', SAYS: '2 messages are parked' }]);
     expect(status.err).toBe('');
     const hanging = await seller.pack([
       { key: 'c', do: 'hang' },

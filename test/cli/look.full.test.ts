@@ -29,7 +29,7 @@ test('status prints an alarm with the next command, and exits with 1 for a warni
       ABOUT: 'shop.work',
       WHAT: 'parked',
       FOR: '–',
-      SAYS: '2 were set aside',
+      SAYS: '2 messages are parked',
       NEXT: 'busbar parked shop.work',
     },
   ]);
@@ -127,7 +127,7 @@ test('unknown names and wrong arguments exit with 64, and suggest the nearest na
     [['stauts'], /there is no verb stauts, the nearest is status/],
     [['queues', '--wide'], /unknown option '--wide'/],
     [['peek'], /missing required argument/],
-    [['-o', 'xml'], /-o xml is none of table, json, jsonl/],
+    [['-o', 'xml'], /-o xml is not one of table, json, jsonl/],
     [['parked', '--since', 'soon'], /--since soon is neither a duration/],
     [['peek', 'shop.work', '-n', '0'], /-n 0 is not a whole number from 1/],
     [['--drain-ms', 'long'], /drainMs = "long" \(--drain-ms\)/],

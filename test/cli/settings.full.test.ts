@@ -87,7 +87,7 @@ test('a setting that no bus would apply is rejected with the nearest valid one',
     [['dir', '/tmp'], 'nothing was set: dir is read only when the bus is opened'],
     [['shop.sold.paused', 'true'], 'shop.sold is an event, which has no settings'],
     [['shop.pakc.concurrency', '4'], 'there is no entry or named listener shop.pakc; the nearest are shop.pack'],
-    [['shop.price.attempts', '4'], 'shop.price is a request; settings of such a one are concurrency'],
+    [['shop.price.attempts', '4'], 'shop.price is a request; its settings are concurrency'],
     [['busbar.status.paused', 'true'], 'there is no entry or named listener busbar.status'],
     [['shop.closing.paused', 'true'], 'shop.closing is a broadcast, which has no settings'],
   ] as const;

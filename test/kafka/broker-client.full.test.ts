@@ -247,7 +247,7 @@ describe('the broker client', () => {
       const greeting = await serve((socket) => socket.write(Buffer.from(frame, 'hex')));
       const [error, tookMs] = await timed(refusal(open([greeting]).metadata([], 3_000)));
       expect(error).toMatchObject({ code: 'CONNECTION', retriable: true, fatal: false });
-      expect(error.message).toContain(`${greeting}: what it sends is no answer of a broker`);
+      expect(error.message).toContain(`${greeting}: its response is not one of a Kafka broker`);
       expect(tookMs).toBeLessThan(1_000); // it does not wait for the announced bytes
 
       let port = 0;

@@ -41,14 +41,14 @@ const unreachable = (reason: RegExp) =>
 describe('opening', () => {
   const refusals: [string, Manners, RegExp][] = [
     ['accepts and never answers', { greet: () => undefined }, /no session within 300 ms/],
-    ['closes the connection at once', { greet: (socket) => socket.destroy() }, /without a greeting|ECONNRESET/],
+    ['closes the connection at once', { greet: (socket) => socket.destroy() }, /before the session began|ECONNRESET/],
     [
       'speaks HTTP',
       { greet: (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') },
       /its response cannot be decoded: a frame of 1213486160 bytes: the server is not ZooKeeper/,
     ],
-    ['greets with nonsense', { greet: (socket) => socket.write(Buffer.from([0, 0, 0, 2, 7, 7])) }, /understood/],
-    ['greets and is silent', { answer: () => undefined }, /no answer/],
+    ['greets with nonsense', { greet: (socket) => socket.write(Buffer.from([0, 0, 0, 2, 7, 7])) }, /cannot be decoded/],
+    ['greets and is silent', { answer: () => undefined }, /no response/],
     [
       'answers in the wrong order',
       { answer: (socket, { xid }) => socket.write(reply(xid + 7, 0)) },
@@ -60,7 +60,7 @@ describe('opening', () => {
     const { connect } = await startFake(manners);
     const { error, tookMs } = await opening(connect);
     expect(error).toEqual(unreachable(reason));
-    expect(error).toEqual(unreachable(new RegExp(`ZooKeeper at ${connect} does not answer.*start ZooKeeper`)));
+    expect(error).toEqual(unreachable(new RegExp(`ZooKeeper at ${connect} does not answer.*Start ZooKeeper`)));
     expect(tookMs).toBeLessThan(sessionMs + 1_000);
   });
 
@@ -147,7 +147,7 @@ describe('opening', () => {
     first?.cut('by the test');
     await until('it is connected again', () => session.connection !== undefined && session.connection !== first);
     const said = notices.filter((notice) => notice.type === 'log').map(({ message }) => message);
-    expect(said).toEqual([expect.stringMatching(/grants sessions of 3000 ms, not 900: .*lower its tickTime/)]);
+    expect(said).toEqual([expect.stringMatching(/grants sessions of 3000 ms, not 900, .*Lower its tickTime/)]);
   });
 
   test('rejects with NotAllowed for a rejected user, with the password in no message', async () => {
@@ -185,7 +185,7 @@ describe('an open session', () => {
     turn();
     const failing = opened.settings.get('key').catch((thrown: unknown) => thrown);
     expect(await livedMs(failing)).toBeLessThan(sessionMs + 500);
-    expect(await failing).toEqual(unreachable(/reading setting key: ZooKeeper at .*: no (answer|greeting)/));
+    expect(await failing).toEqual(unreachable(/reading setting key: ZooKeeper at .*: no (response|session)/));
     expect(opened.state()).toMatchObject({ ok: false, reason: expect.stringMatching(/no answer for 300 ms/) });
   });
 
@@ -213,7 +213,7 @@ describe('an open session', () => {
     });
     turn();
     const error: unknown = await opened.settings.set('key', 'value', 1).catch((thrown: unknown) => thrown);
-    expect(error).toEqual(unreachable(code === -125 ? /a quota of the server is used up/ : /code|too much/));
+    expect(error).toEqual(unreachable(code === -125 ? /a quota of the server is used up/ : /code|overloaded/));
     expect(fake.connections()).toBe(1);
   });
 
