@@ -32,7 +32,7 @@ test('replay prints the messages that it affects, needs a confirmation, and send
   const asked = await k.run(['replay', 'shop.work', '--all']);
   expect(asked).toMatchObject({ code: 64, out: '' });
   expect(asked.err).toContain('3 messages will be sent to shop.work again');
-  expect(asked.err).toContain('nobody can be asked here: say --yes');
+  expect(asked.err).toContain('without a terminal no confirmation is possible. Pass --yes');
   const dry = await k.run(['replay', 'shop.work', '--reason-like', 'econnrefused', '--dry-run', '-o', 'jsonl']);
   expect(dry.code).toBe(0);
   expect(jsonLines(dry.out)).toMatchObject([{ id: ids[2], state: 'still parked' }]);

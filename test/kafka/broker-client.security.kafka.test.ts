@@ -91,7 +91,7 @@ kafkaSuite(
 
     it('suggests missing TLS or a missing login when a broker closes the connection first', async () => {
       const noLogin = await refusal(open('SASL_PLAINTEXT', {}).metadata([], 30_000));
-      expect(noLogin.message).toContain('does the listener want TLS or a login?');
+      expect(noLogin.message).toContain('check whether the listener requires TLS or SASL');
       const noTls = await refusal(open('SSL', {}).metadata([], 30_000));
       expect(noTls).toMatchObject({ code: 'CONNECTION', retriable: true });
       const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 30_000));

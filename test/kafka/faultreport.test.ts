@@ -86,7 +86,7 @@ describe('the report of a fault scene', () => {
 
   it('lists final bad states, requests that failed after the recovery, and repeated broadcasts', () => {
     const { badStates, requests, lateRequests, broadcastsRepeated, refused } = report(`
-      w1 100 state reading ns.ledger.work bad nobody leads it
+      w1 100 state reading ns.ledger.work bad it has no leader
       w1 200 state kafka bad no broker answers
       w1 300 state kafka ok the brokers respond again
       s1 400 asked ok 3
@@ -95,7 +95,7 @@ describe('the report of a fault scene', () => {
       w1 500 heard s1 7
       w1 501 heard s1 7
       s1 600 refused k 1 Overloaded`);
-    expect(badStates).toEqual(['w1 reading ns.ledger.work: nobody leads it']);
+    expect(badStates).toEqual(['w1 reading ns.ledger.work: it has no leader']);
     expect(requests).toEqual({ ok: 1, Timeout: 2 });
     expect(lateRequests).toEqual(['Timeout after 5000 ms']);
     expect([broadcastsRepeated, refused]).toEqual([1, { Overloaded: 1 }]);

@@ -68,14 +68,14 @@ kafkaSuite('buses when ZooKeeper fails', (kafka) => {
 
       test.each([
         ['no server listens', () => Promise.resolve('127.0.0.1:1'), 'ECONNREFUSED'],
-        ['the server accepts and never answers', silentServer, 'no greeting'],
+        ['the server accepts and never answers', silentServer, 'no session'],
       ])('opening without cached settings rejects within a session, with the address, when %s', async (_, at, says) => {
         const address = await at();
         const { error, tookMs } = await refusal({ zookeeper: address, sessionMs: waitMs });
         expect(tookMs).toBeLessThan(waitMs + 1_500);
         expect(error).toMatchObject({ code: 'Unreachable', message: expect.stringContaining(address) });
         expect(error.message).toContain(says);
-        expect(error.message).toContain('start ZooKeeper, or correct its address');
+        expect(error.message).toContain('Start ZooKeeper, or correct its address');
       });
 
       test('a bus opens when one server never answers and another one does', async () => {

@@ -158,7 +158,7 @@ kafkaSuite(
       const [away] = bus.health().reasons;
       expect(away).toMatchObject({
         part: 'zookeeper',
-        reason: expect.stringContaining('going on with the settings of'),
+        reason: expect.stringContaining('using the settings of'),
       });
       const key = 'shop.hang.timeoutMs';
       expect(told).toContainEqual({ type: 'setting', key, change: 'applied', value: '3000' });

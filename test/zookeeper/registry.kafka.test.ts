@@ -68,7 +68,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
       .catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({
       code: 'Conflict',
-      message: expect.stringMatching(/taken#1 is alive already \(process/),
+      message: expect.stringMatching(/taken#1 is already running \(process/),
     });
     const all = (await one.registry.all()).filter(({ module }) => module === 'taken').map(({ name }) => name);
     expect(all.sort()).toEqual(['taken#1', 'taken#2']);

@@ -147,7 +147,7 @@ export class Folder {
     if (this.missing.size === 0 || this.reported === this.met) return;
     this.reported = this.met;
     const leftMs = Math.round(Math.max(...this.missing.values()) - this.parts.clock.mono());
-    const kept = `${this.missing.size} known instances are not announced again yet and stay known for ${leftMs} ms`;
+    const kept = `known instances that are not announced again yet: ${this.missing.size}, kept for ${leftMs} ms`;
     this.log(`${this.parts.path}: ${kept}`);
   }
   private reportDamaged(node: string): void {

@@ -110,7 +110,7 @@ test('repeated restores on one connection do not delay dropping a dead instance'
     await folder.restore(connection);
   }
   expect((seen.at(-1)?.atMs ?? 0) - backMs).toBeLessThan(2 * sessionMs + 200);
-  expect(told).toEqual(['/photos: 1 known instances are not announced again yet and stay known for 4000 ms']);
+  expect(told).toEqual(['/photos: known instances that are not announced again yet: 1, kept for 4000 ms']);
   nodes.delete(one);
   await folder.restore(connection);
   expect(seen.at(-1)).toEqual({ atMs: clock.mono(), names: '' });
