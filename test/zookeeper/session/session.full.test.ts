@@ -186,7 +186,7 @@ describe('an open session', () => {
     const failing = opened.settings.get('key').catch((thrown: unknown) => thrown);
     expect(await livedMs(failing)).toBeLessThan(sessionMs + 500);
     expect(await failing).toEqual(unreachable(/reading setting key: ZooKeeper at .*: no (response|session)/));
-    expect(opened.state()).toMatchObject({ ok: false, reason: expect.stringMatching(/no answer for 300 ms/) });
+    expect(opened.state()).toMatchObject({ ok: false, reason: expect.stringMatching(/no response for 300 ms/) });
   });
 
   test('reconnects after a cut within a frame, and repeats the read', async () => {
