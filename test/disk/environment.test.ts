@@ -48,7 +48,7 @@ test.each<[Holding, number]>([
   await check(1);
   expect(environment.condition.fault).toEqual({
     final: false,
-    reason: `a write waits for ${reportedAfterS}000 ms: HOLDER`,
+    reason: `a write has been waiting for ${reportedAfterS}000 ms: HOLDER`,
   });
   await check(60);
   expect(environment.condition.fault?.final).toBe(false);
