@@ -4,15 +4,18 @@
  */
 import { sleep, type Clock, type Random } from '../../base/clock';
 import { BusError, errorMessage } from '../../base/errors';
-import { deferred, onAbort, type Deferred } from '../../base/lifecycle';
+import { deferred, type Deferred } from '../../base/lifecycle';
 import type { Notices } from '../../base/notices';
 import { busErrorOf, KafkaError } from '../protocol/errors';
+import { Coordinators } from './coordinators';
 import { HeldPartitions } from './held-partitions';
+import { KnownTopics } from './known-topics';
 import { OwnTopics } from './own-topics';
 import type { Throttling } from '../client/throttling';
 import type { TopicSeen } from './topic-findings';
 import type { BrokerClient } from '../client/broker-client';
-import type { Metadata, PartitionMetadata, TopicPartition, TopicMetadata } from '../protocol/types';
+import type { Metadata, TopicPartition } from '../protocol/types';
+import { pauseMs, retried } from './retry';
 import { WriteRefusals } from './write-refusals';
 
 export interface ClusterMetadataParts {
@@ -29,47 +32,20 @@ export interface ClusterMetadataParts {
   /** Time for which a request is retried before it fails. Default 10,000 ms. */
   readonly requestMs?: number;
 }
-interface Known {
-  /** Leaders by partition; null if the partition has none, or if its known leader is in doubt. */
-  readonly leaders: (number | null)[];
-  /** Leader epochs by partition. */
-  readonly epochs: number[];
-  /** Monotonic time at which brokers first reported that the topic does not exist. */
-  absentMs: number | undefined;
-  /** Partitions as last reported. */
-  partitions: readonly PartitionMetadata[];
-  /** Number of times that the topic became absent. */
-  absences: number;
-  /** Error that brokers last returned for the topic, other than its absence. */
-  fault: KafkaError | undefined;
-}
-type Seeing = Pick<TopicMetadata, 'partitions'>;
-/** State of a topic that no broker has reported on yet. */
-const unreported = { absentMs: undefined, partitions: [], absences: 0, fault: undefined };
-
 /** A topic counts as missing after this time. A new topic is known to other brokers later than to its creator. */
 const absentMsMax = 1_000;
 const askMsDefault = 10_000;
-const pauseMsMin = 20;
-const pauseMsMax = 500;
 /** Failures that last this long are reported. Shorter ones can end without an operator. */
 const reportAfterMs = 2_000;
-
-/** Returns the pause before a retry. It doubles per try up to `maxMs`. Clients get random ones, to retry apart. */
-export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): number {
-  const longestMs = Math.min(pauseMsMin * 2 ** Math.min(tries, 20), maxMs);
-  return longestMs * (0.5 + random.next() / 2);
-}
 
 /**
  * Metadata of the cluster, shared by all parts of a process that use it. Each part derives its actions from this state.
  * It derives them again after each change, even if another part requested the metadata: see `watch`.
  */
 export class ClusterMetadata {
-  readonly #topics = new Map<string, Known>();
+  readonly #topics: KnownTopics;
   readonly #watchers = new Set<() => void>();
-  readonly #coordinators = new Map<string, Promise<number>>();
-  readonly #coordinatorNodes = new Map<string, number>();
+  readonly #coordinators: Coordinators;
   readonly #closing = new AbortController();
   /** Pending result of the next metadata request, shared by all callers that wait for it. */
   #wanted: Deferred<void> | undefined;
@@ -94,6 +70,8 @@ export class ClusterMetadata {
   readonly #askMs: number;
 
   constructor(readonly parts: ClusterMetadataParts) {
+    this.#topics = new KnownTopics(parts.clock);
+    this.#coordinators = new Coordinators(parts.client, () => this.#changed());
     this.held = new HeldPartitions(parts.clock);
     this.writes = new WriteRefusals(parts.clock, parts.user);
     this.#askMs = parts.requestMs ?? askMsDefault;
@@ -121,7 +99,7 @@ export class ClusterMetadata {
   }
   /** Returns the known leader of the partition; undefined if the caller must refresh. */
   leader({ topic, partition }: TopicPartition): number | undefined {
-    return this.#topics.get(topic)?.leaders[partition] ?? undefined;
+    return this.#topics.leader(topic, partition);
   }
   /** Returns the known leader. Throws LEADER_NOT_AVAILABLE if it has none; `ask` then refreshes and retries. */
   mustLead({ topic, partition }: TopicPartition): number {
@@ -131,10 +109,7 @@ export class ClusterMetadata {
   }
   /** Discards the leader `node`, which does not answer or reported that it does not lead the partition. */
   invalidateLeader({ topic, partition }: TopicPartition, node: number): void {
-    const leaders = this.#topics.get(topic)?.leaders;
-    if (leaders?.[partition] !== node) return;
-    leaders[partition] = null;
-    this.#changed();
+    if (this.#topics.invalidateLeader(topic, partition, node)) this.#changed();
   }
   /** True if the last metadata request failed. */
   get failing(): boolean {
@@ -143,13 +118,12 @@ export class ClusterMetadata {
   /** Returns why the topic can be without a leader, based on the last metadata response. */
   whyLeaderless(topic: string): string {
     const known = this.#topics.get(topic);
-    if (known?.absentMs !== undefined) return this.own.describeAbsent(topic);
+    if (known?.absentSinceMs !== undefined) return this.own.describeAbsent(topic);
     return known?.fault?.message ?? 'it has no leader';
   }
   /** Returns for how long brokers have reported that the topic does not exist; 0 if they have not. */
   absentMs(topic: string): number {
-    const absentMs = this.#topics.get(topic)?.absentMs;
-    return absentMs === undefined ? 0 : this.parts.clock.mono() - absentMs;
+    return this.#topics.absentMs(topic);
   }
 
   /** Returns how often the topic became absent. After an absence, it can be another topic of the same name. */
@@ -160,7 +134,7 @@ export class ClusterMetadata {
   /** Returns what brokers last reported about the topic; undefined if it does not exist. */
   seen(topic: string): TopicSeen | undefined {
     const known = this.#topics.get(topic);
-    if (!known || known.absentMs !== undefined || known.partitions.length === 0) return undefined;
+    if (!known || known.absentSinceMs !== undefined || known.partitions.length === 0) return undefined;
     return { partitions: known.partitions, nodes: this.#nodes };
   }
 
@@ -195,16 +169,17 @@ export class ClusterMetadata {
     const begunMs = clock.mono();
     for (let tries = 0; ; tries++) {
       const known = this.#topics.get(topic);
-      if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
-      if (!known) this.#topics.set(topic, { ...unreported, leaders: [], epochs: [] });
+      if (known && known.leaders.length > 0 && known.absentSinceMs === undefined) return known.leaders.length;
+      if (!known) this.#topics.add(topic);
       await this.refresh();
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
       if (failure !== undefined) {
         const over = !(failure instanceof KafkaError && failure.retriable) || waitedMs > this.#askMs;
-        if (over || this.#closing.signal.aborted) throw this.#toUser(failure, `topic ${topic}`, waitedMs);
-      } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
-        if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // it was never used
+        if (over || this.#closing.signal.aborted)
+          throw busErrorOf(failure, `topic ${topic}`, waitedMs, this.parts.user);
+      } else if (this.#topics.get(topic)?.absentSinceMs !== undefined && waitedMs >= absentMs) {
+        if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.remove(topic); // it was never used
         return undefined;
       }
     }
@@ -236,7 +211,7 @@ export class ClusterMetadata {
     const { client, clock } = this.parts;
     try {
       if (this.#closing.signal.aborted) throw new KafkaError('CLOSED', 'the log was closed', { sent: false });
-      const found = await client.metadata([...this.#topics.keys()]);
+      const found = await client.metadata(this.#topics.names);
       this.#failure = undefined;
       this.#learnedMs = clock.mono();
       this.#fruitless = this.#learn(found) ? 0 : this.#fruitless + 1;
@@ -253,24 +228,7 @@ export class ClusterMetadata {
   #learn({ nodes, controller, topics }: Metadata): boolean {
     this.#nodes = nodes.map(({ node }) => node);
     this.#controller = controller >= 0 ? controller : (this.#nodes[0] ?? -1);
-    let changed = false;
-    for (const { name, error, partitions } of topics) {
-      const known = this.#topics.get(name);
-      if (!known) continue;
-      const absent = error?.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error?.code === 'INVALID_TOPIC_EXCEPTION';
-      if (absent && known.absentMs === undefined) {
-        known.absentMs = this.parts.clock.mono();
-        known.absences++;
-      }
-      if (error === null) {
-        known.absentMs = undefined;
-        known.partitions = partitions;
-      }
-      known.fault = error === null || absent ? undefined : error;
-      if (error === null && learnLeaders(known, { partitions })) changed = true;
-      if (absent && known.leaders.some((leader) => leader !== null)) known.leaders.fill(null);
-    }
-    return changed;
+    return this.#topics.learn(topics);
   }
 
   #report(): void {
@@ -291,81 +249,28 @@ export class ClusterMetadata {
 
   /** Returns the node that coordinates the group. Rejects with a WireError. */
   coordinator(group: string): Promise<number> {
-    const known = this.#coordinators.get(group);
-    if (known) return known;
-    const asked = this.parts.client.findCoordinator(group);
-    this.#coordinators.set(group, asked);
-    asked.then(
-      (node) => {
-        if (this.#coordinators.get(group) !== asked) return;
-        this.#coordinatorNodes.set(group, node);
-        this.#changed();
-      },
-      () => {
-        if (this.#coordinators.get(group) === asked) this.#coordinators.delete(group);
-      },
-    );
-    return asked;
+    return this.#coordinators.find(group);
   }
   /** Returns the node that coordinates the group if a part has found it; undefined while it is unknown or in doubt. */
   knownCoordinator(group: string): number | undefined {
-    return this.#coordinatorNodes.get(group);
+    return this.#coordinators.known(group);
   }
   /** Discards the coordinator, which does not answer or reported that it does not coordinate the group. */
   forgetCoordinator(group: string): void {
-    this.#coordinators.delete(group);
-    this.#coordinatorNodes.delete(group);
+    this.#coordinators.forget(group);
   }
 
-  /**
-   * Runs a request until it succeeds. Retries errors that time or another broker can resolve, for at most `forMs`.
-   * Rejects with a BusError about `what`. Its outcome is unknown if that of any try is.
-   */
-  async withRetries<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
-    const { clock, random } = this.parts;
-    const begunMs = clock.mono();
-    let uncertain = false;
-    for (let tries = 0; ; tries++) {
-      try {
-        return await run();
-      } catch (error) {
-        if (!(error instanceof KafkaError)) throw error;
-        uncertain ||= error.uncertain;
-        const waitedMs = clock.mono() - begunMs;
-        const over = waitedMs >= forMs || this.#closing.signal.aborted;
-        if (!error.retriable || over) throw this.#toUser(error, what, waitedMs, uncertain);
-        if (error.step === 'leader') await this.refresh();
-        await sleep(clock, pauseMs(random, tries), this.#closing.signal);
-      }
-    }
-  }
-
-  #toUser(error: unknown, what: string, waitedMs: number, uncertain = false): BusError {
-    return busErrorOf(error, what, waitedMs, this.parts.user, uncertain);
+  /** Runs a request with {@link retried}, for at most `forMs`. Refreshes the metadata before it looks up a leader. */
+  withRetries<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
+    const { clock, random, user } = this.parts;
+    const refresh = (): Promise<void> => this.refresh();
+    return retried({ clock, random, user, refresh, closing: this.#closing.signal }, what, run, forMs);
   }
 
   /** Ends all waits and retries. No metadata is requested after this. */
   close(): void {
     this.#closing.abort();
   }
-}
-
-/**
- * Stores reported leaders. Returns whether any changed; a new partition is a change. A broker that is cut off or has
- * just started can report outdated leaders. They must not replace a leader with a higher epoch, unless that one is in
- * doubt.
- */
-function learnLeaders({ leaders, epochs }: Pick<Known, 'leaders' | 'epochs'>, { partitions }: Seeing): boolean {
-  let changed = false;
-  for (const { partition, leader, epoch } of partitions) {
-    const isOld = epoch >= 0 && epoch < (epochs[partition] ?? -1);
-    if (isOld && leaders[partition] != null) continue;
-    if (leaders[partition] !== leader) changed = true;
-    leaders[partition] = leader;
-    epochs[partition] = epoch;
-  }
-  for (let i = 0; i < leaders.length; i++) leaders[i] ??= null; // partitions that the response lacks
-  return changed;
 }
 
 /** Groups partitions by their leader. Throws LEADER_NOT_AVAILABLE if one has no known leader. */
@@ -381,20 +286,4 @@ export function byLeader<S extends TopicPartition>(
     else led.set(node, [topicPartition]);
   }
   return led;
-}
-
-/** Returns the results, or throws the first error in them. */
-export function allGood<A extends { readonly error: KafkaError | null }>(answers: readonly A[]): readonly A[] {
-  const failed = answers.find(({ error }) => error !== null);
-  if (failed?.error) throw failed.error;
-  return answers;
-}
-
-/** Settles like `work`, or rejects with the signal's reason when it aborts. */
-export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as KafkaError); // each caller aborts with one
-    if (signal.aborted) stop();
-    work.then(resolve, reject).finally(onAbort(signal, stop));
-  });
 }

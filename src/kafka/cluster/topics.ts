@@ -4,7 +4,8 @@ import { BusError } from '../../base/errors';
 import type { Bounds, Topic } from '../../ports/log';
 import { KafkaError } from '../protocol/errors';
 import { configsOf, createCommand, type Configs } from './own-topics';
-import { allGood, byLeader, type ClusterMetadata } from './metadata';
+import { byLeader, type ClusterMetadata } from './metadata';
+import { allGood } from './retry';
 import type { NewTopic, TopicPartition, TopicConfigs } from '../protocol/types';
 
 export interface TopicShape {

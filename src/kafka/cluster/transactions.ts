@@ -1,6 +1,7 @@
 /** Finds the open transactions that block readers, and the commands with which an operator aborts them. */
 import type { OpenTransaction } from '../../ports/log';
-import { allGood, byLeader, type ClusterMetadata } from './metadata';
+import { byLeader, type ClusterMetadata } from './metadata';
+import { allGood } from './retry';
 import type { TopicPartition, Transaction } from '../protocol/types';
 
 /** Implements `Log.openTransactions`. */

@@ -5,7 +5,8 @@ import { OutOfRangeError, type Stored } from '../../ports/log';
 import { busErrorOf, type KafkaError } from '../protocol/errors';
 import type { FetchBuffer } from './fetch-buffer';
 import type { ReadHealth } from './read-health';
-import { allGood, pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { allGood, pauseMs } from '../cluster/retry';
 import type { Channel } from '../client/broker-client';
 import type { Fetched, TopicPartition } from '../protocol/types';
 

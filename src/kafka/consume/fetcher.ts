@@ -6,7 +6,8 @@ import { busErrorOf, KafkaError } from '../protocol/errors';
 import { FetchResults, failedRestMs } from './fetch-results';
 import { FetchBuffer } from './fetch-buffer';
 import { ReadHealth } from './read-health';
-import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { pauseMs } from '../cluster/retry';
 import type { Route, Channel } from '../client/broker-client';
 import type { FetchRequest, TopicPartition } from '../protocol/types';
 

@@ -5,7 +5,8 @@ import { KafkaError } from '../protocol/errors';
 import { assignedTo, decodeSubscription, topicsOf } from './subscription';
 import { decodeState } from './owned-partition';
 import type { Topics } from '../cluster/topics';
-import { allGood, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { allGood } from '../cluster/retry';
 import type { CommittedOffset, Group, TopicPartition } from '../protocol/types';
 
 /** Maximum number of tries to set the start of a group that has members. */

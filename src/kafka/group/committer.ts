@@ -4,7 +4,8 @@ import { BusError } from '../../base/errors';
 import { PartitionLostError, type Commit } from '../../ports/log';
 import { busErrorOf, KafkaError } from '../protocol/errors';
 import { decodeState, encodeState, type KafkaOwnedPartition } from './owned-partition';
-import { allGood, pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { allGood, pauseMs } from '../cluster/retry';
 import type { Route, Channel, BrokerClient } from '../client/broker-client';
 import type { PartitionResult, OffsetToCommit, MemberIdentity } from '../protocol/types';
 

@@ -1,7 +1,8 @@
 /** Sends the requests of a member's rounds, JoinGroup and SyncGroup, and abandons a round that gets no response. */
 import { every } from '../../base/clock';
 import type { Route } from '../client/broker-client';
-import { orAborted, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { orAborted } from '../cluster/retry';
 import { KafkaError } from '../protocol/errors';
 import type { JoinGroupRequest, JoinGroupResponse, MemberIdentity } from '../protocol/types';
 import { assignmentsOf } from './assignor';

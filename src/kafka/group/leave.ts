@@ -4,7 +4,8 @@ import { errorMessage } from '../../base/errors';
 import type { OffsetCommitter } from './committer';
 import { KafkaError } from '../protocol/errors';
 import type { AssignedPartitions } from './partitions';
-import { orAborted, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { orAborted } from '../cluster/retry';
 
 /** Maximum time to leave the group. Without a LeaveGroup request, the session expires. */
 const leaveMs = 1_000;

@@ -1,6 +1,7 @@
 /** Counts the failed rounds of a member, and reports when it is not a member for long, and when it is one again. */
 import { errorMessage } from '../../base/errors';
-import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { pauseMs } from '../cluster/retry';
 
 /** Time without membership after which the failure is reported. */
 const reportAfterMs = 5_000;

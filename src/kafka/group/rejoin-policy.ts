@@ -1,4 +1,4 @@
-/** Maps errors of a member's rounds and heartbeats to its next step. A pure table: it has no clock and sends nothing. */
+/** Maps errors of a member's rounds and heartbeats to its next step: a pure table, without a clock and requests. */
 import { KafkaError, type NextStep } from '../protocol/errors';
 import { ForeignMembersError } from './foreign-members';
 

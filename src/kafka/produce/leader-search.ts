@@ -1,7 +1,8 @@
 /** Refreshes the metadata for partition queues whose partition has no known leader. */
 import { sleep } from '../../base/clock';
 import type { PartitionQueue } from './partition-queue';
-import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { pauseMs } from '../cluster/retry';
 
 export class LeaderSearch {
   readonly #queues: PartitionQueue[] = [];

@@ -6,7 +6,8 @@
 import { sleep } from '../../base/clock';
 import { errorMessage } from '../../base/errors';
 import { KafkaError } from '../protocol/errors';
-import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { pauseMs } from '../cluster/retry';
 import type { ProducerState } from '../protocol/types';
 
 const epochMax = 32_767;

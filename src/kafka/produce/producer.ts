@@ -12,7 +12,8 @@ import { isSequenceError, ProducerId } from './producer-id';
 import type { ProducerOptions } from './producer-options';
 import * as sendable from './append-errors';
 import type { TopicShape } from '../cluster/topics';
-import { pauseMs, type ClusterMetadata } from '../cluster/metadata';
+import type { ClusterMetadata } from '../cluster/metadata';
+import { pauseMs } from '../cluster/retry';
 import type { Channel } from '../client/broker-client';
 import type { Produced } from '../protocol/types';
 
