@@ -1,18 +1,20 @@
 /** Implements the messenger on Kafka: each instance tails an inbox partition, and broadcasts to what it serves. */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, errorMessage } from '../base/errors';
-import { allEnded, closable, type Closable } from '../base/lifecycle';
+import { closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import { openStates, type Notices, type States } from '../base/notices';
+import { openStates, type Notices } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
-import { OutOfRangeError, type LogRecord, type Stored, type Tail } from '../ports/log';
+import type { LogRecord, Tail } from '../ports/log';
 import type { Packet, Messenger, Receiver } from '../ports/messenger';
 import { LivenessProbe } from './messenger/liveness-probe';
 import { Loopback } from './messenger/loopback';
 import { Backlog, type BacklogShare } from './messenger/backlog';
 import type { Departures } from './messenger/departures';
 import { peerAt, Peers } from './messenger/peers';
+import { PacketReceiver } from './messenger/receiver';
+import { Tails } from './messenger/tails';
 import type { Transport } from './messenger/transport';
 import { recordBytes } from './protocol/record-size';
 
@@ -40,12 +42,8 @@ const openMsDefault = 10_000;
 const closeWithinMs = 800;
 /** Time limit of packets for which the caller sets none. */
 const sendMs = 30_000;
-const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
-/** Pause after a failed read of a tail, so that a lasting failure does not cause a busy loop. */
-const againMs = 200;
 /** Maximum size of a body: a message and 64 KB for other data. */
 const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
-const nothing = new Uint8Array(0);
 
 /**
  * Opens the messenger. Resolves when packets that are sent to its address reach it. Rejects with Unreachable if none
@@ -89,9 +87,8 @@ class KafkaMessenger implements Messenger {
   readonly #loopback: Loopback;
   readonly #probe: LivenessProbe;
   readonly #ensured = new Map<string, Promise<unknown>>();
-  readonly #tails = new Set<Closable>();
-  readonly #states: States;
-  #receiver: Receiver | undefined;
+  readonly #receiver: PacketReceiver;
+  readonly #tails: Tails;
   #closedAtMs: number | undefined;
   readonly #closing = closable(() => this.#closeOnce());
 
@@ -105,7 +102,6 @@ class KafkaMessenger implements Messenger {
     this.address = `${partition}:${this.#incarnation}`;
     this.#names = namesIn(parts.ns);
     const { clock, random, transport } = parts;
-    this.#states = openStates(parts.notices);
     this.#backlog = new Backlog(inbox, clock);
     this.#loopback = new Loopback({
       clock,
@@ -120,9 +116,20 @@ class KafkaMessenger implements Messenger {
       clock,
       echo: () => this.#loopback.once(),
       answers: (address, readAll) => this.#probe.answers(address, readAll),
-      gone: (address) => this.#receiver?.left(address),
+      gone: (address) => this.#receiver.left(address),
     });
-    this.#hold(inbox, tail, (records) => this.#takeAll(records));
+    const dropped = (what: string, reason: string): void => this.#dropped(what, reason);
+    this.#receiver = new PacketReceiver({
+      incarnation: this.#incarnation,
+      loopback: this.#loopback,
+      probe: this.#probe,
+      peers: this.#peers,
+      respond: (address, id) => void this.#say(address, 'here', id),
+      dropped,
+    });
+    const isClosing = (): boolean => this.#closedAtMs !== undefined;
+    this.#tails = new Tails({ clock, states: openStates(parts.notices), dropped, isClosing });
+    this.#tails.add(inbox, tail, (records) => this.#receiver.fromInbox(records));
     parts.departures.watch({
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
@@ -142,7 +149,7 @@ class KafkaMessenger implements Messenger {
   }
 
   receive(receiver: Receiver): void {
-    this.#receiver = receiver;
+    this.#receiver.deliverTo(receiver);
   }
 
   // --- outgoing packets
@@ -175,7 +182,7 @@ class KafkaMessenger implements Messenger {
     await this.#ensure(module);
     const topic = this.#names.broadcast(module);
     const tail = await this.parts.transport.tail(topic, 0, 'tails');
-    return this.#hold(topic, tail, (records) => records.forEach((record) => this.#listener(record)));
+    return this.#tails.add(topic, tail, (records) => records.forEach((record) => this.#receiver.fromBroadcast(record)));
   }
   #ensure(module: string): Promise<unknown> {
     const name = this.#names.broadcast(module);
@@ -212,75 +219,6 @@ class KafkaMessenger implements Messenger {
     });
   }
 
-  // --- incoming packets
-
-  /** Passes all records of a tail to `take` until it is closed. */
-  #hold(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Closable {
-    const walking = this.#walk(topic, tail, take);
-    const held = closable(async () => {
-      this.#tails.delete(held);
-      await tail.close();
-      await walking;
-    });
-    this.#tails.add(held);
-    return held;
-  }
-  async #walk(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Promise<void> {
-    const part = `tail of ${topic}` as const;
-    for (;;) {
-      try {
-        const records = await tail.read(readMax);
-        this.#states.works(part, 'it is read again');
-        if (records.length === 0) return;
-        take(records);
-      } catch (error) {
-        if (this.#closedAtMs !== undefined) return;
-        if (error instanceof OutOfRangeError) this.#dropped('packets', errorMessage(error));
-        else {
-          this.#states.fails(part, `packets in ${topic} are not received: ${errorMessage(error)}`);
-          await sleep(this.parts.clock, againMs);
-        }
-      }
-    }
-  }
-
-  /** Handles the records of one read. Only the last one is compared with the clock, because it is the newest. */
-  #takeAll(records: readonly Stored[]): void {
-    const last = records.at(-1);
-    if (last) this.#loopback.observe(last);
-    // Handle probes first. A response must not depend on the number of packets that wait before the probe.
-    for (const { headers } of records) if (headers['to'] === this.#incarnation) this.#takeSign(headers);
-    for (const record of records) this.#take(record);
-  }
-  /** Handles probes and responses to probes, which need no order. */
-  #takeSign({ from = '', bus = '', post }: Stored['headers']): void {
-    if (this.#closedAtMs !== undefined) return;
-    if (post === 'here') this.#probe.answered(bus);
-    if (post === 'ask') void this.#say(from, 'here', bus);
-  }
-  #take(record: Stored): void {
-    const { to, from = '', bus = '', post } = record.headers;
-    if (to !== this.#incarnation) return; // for another instance that uses or used this partition
-    if (post === 'echo') return this.#loopback.returned(bus, record);
-    if (this.#closedAtMs !== undefined) return;
-    if (post === 'bye') return this.#peers.left(from);
-    if (post === 'here' || post === 'ask') return;
-    if (!this.#peers.heard(from))
-      return this.#dropped('packet', `from '${from.slice(0, 80)}', which is not an address`);
-    this.#give({ line: bus, body: record.value ?? nothing }, from);
-  }
-  #listener({ headers, value }: Stored): void {
-    if (this.#closedAtMs !== undefined) return;
-    this.#give({ line: headers['bus'] ?? '', body: value ?? nothing }, headers['from'] ?? '');
-  }
-  #give(packet: Packet, from: string): void {
-    try {
-      this.#receiver?.packet(packet, from);
-    } catch (error) {
-      this.#dropped('packet', `its receiver threw: ${errorMessage(error)}`);
-    }
-  }
-
   // --- closing
 
   close(): Promise<void> {
@@ -293,15 +231,13 @@ class KafkaMessenger implements Messenger {
   async #closeOnce(): Promise<void> {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
+    this.#receiver.close();
     for (const address of this.#peers.all()) if (address !== this.address) void this.#say(address, 'bye', '');
     this.#loopback.close();
     this.#probe.close();
     this.#peers.close();
     await this.#backlog.runOut(closeWithinMs);
-    await allEnded(
-      'tails',
-      [...this.#tails].map((tail) => tail.close()),
-    );
+    await this.#tails.close();
   }
   /**
    * Sends a goodbye, a probe or a response. A failure is only reported: the receiver detects it by the registry, or
