@@ -1,4 +1,4 @@
-/** Runs one member of a group: joins, takes and releases partitions, is fenced, and leaves. */
+/** Runs one member of a group through rebalances, long because its rounds, hand-overs and fencing share one state. */
 import { sleep } from '../../base/clock';
 import { BusError, errorMessage } from '../../base/errors';
 import { closable, deferred, type Deferred } from '../../base/lifecycle';
