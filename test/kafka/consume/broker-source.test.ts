@@ -15,9 +15,9 @@ function source() {
   const closing = new AbortController();
   const fetches: { ask: FetchRequest; answer: (error?: KafkaError) => void }[] = [];
   const fetch = (_: unknown, ask: FetchRequest): Promise<never[]> => {
-    const { promise, resolve, reject } = deferred<never[]>();
-    fetches.push({ ask, answer: (error) => (error ? reject(error) : resolve([])) });
-    return promise;
+    const response = deferred<never[]>();
+    fetches.push({ ask, answer: (error) => (error ? response.reject(error) : response.resolve([])) });
+    return response.promise;
   };
   Object.assign(metadata.parts.client, { fetch });
   const wanting: FetchBuffer[] = [];
