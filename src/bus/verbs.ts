@@ -1,0 +1,163 @@
+/** Methods of a bus: checks the arguments of each call, and passes it to the part that carries it out. */
+import type { Clock } from '../base/clock';
+import { BusError, Failure, isBusError } from '../base/errors';
+import type { Notices } from '../base/notices';
+import type { Broadcaster } from '../broadcast/broadcaster';
+import type { EventSubscriptions } from '../broadcast/event-subscriptions';
+import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
+import { callSite, fromCaller, located } from '../delivery/call-site';
+import { currentScope, type Peer, type Scope, type Scopes } from '../delivery/context';
+import type { Run } from '../delivery/deliver';
+import type { Topic } from '../ports/log';
+import type { Instance } from '../ports/registry';
+import type { Caller } from '../request/caller';
+import { findAllInstances } from '../request/find-instances';
+import type { AskOptions, OpenCall } from '../request/open-call';
+import type { Peers } from '../request/peers';
+import type { Sender, Submitted } from '../work/types';
+import { checkCall, fault, mustBe, mustBeContract } from './argument-checks';
+import type { HealthBook } from './health';
+import type { Phase } from './phase';
+import type { LooseServeOptions } from './serve';
+import type { Bus, ListenOptions, Served, SubmitCall } from './types';
+
+/** Dependencies of {@link createVerbs}. */
+export interface VerbsParts {
+  readonly clock: Clock;
+  readonly notices: Notices;
+  readonly scopes: Scopes;
+  readonly self: Peer;
+  readonly phase: Pick<Phase, 'mustBeOpen' | 'start'>;
+  readonly health: Pick<HealthBook, 'read'>;
+  readonly caller: Pick<Caller, 'ask'>;
+  readonly peers: Pick<Peers<OpenCall>, 'of' | 'known'>;
+  /** Returns the timeout of requests that set none, in ms. */
+  readonly timeoutMs: (entry: Request) => number;
+  readonly sender: Pick<Sender, 'send'>;
+  readonly broadcaster: Broadcaster;
+  readonly subscriptions: Pick<EventSubscriptions, 'listen'>;
+  /** Returns the topic of an event, for plain listeners. */
+  readonly topicOf: (entry: Event) => Topic;
+  readonly serveContract: (contract: AnyContract, handlers: object, options?: LooseServeOptions) => Promise<Served>;
+  /** Starts a named listener. */
+  readonly listenAs: (entry: Event, options: ListenOptions, run: Run) => Promise<Served>;
+}
+
+/** Methods of {@link Bus} except `close`, which the shutdown of the bus adds. */
+export type Verbs = Omit<Bus, 'close' | typeof Symbol.asyncDispose>;
+
+export function createVerbs(parts: VerbsParts): Verbs {
+  const { self, notices, scopes, phase, health, caller, peers, sender, broadcaster, subscriptions } = parts;
+
+  /** Is not `async`: a second promise for each request would cost more than the checks here. */
+  function ask(entry: Request, input: unknown, options?: AskOptions, site = callSite(ask)): Promise<unknown> {
+    try {
+      phase.mustBeOpen();
+      mustBe(entry, 'request');
+      checkCall('request', entry, options);
+    } catch (error) {
+      return Promise.reject(fromCaller(error, site) as BusError); // the checks throw nothing else
+    }
+    return caller.ask(entry, input, options, site);
+  }
+  async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
+    const site = callSite(askAll);
+    phase.mustBeOpen();
+    mustBe(entry, 'request');
+    checkCall('requestAll', entry, options);
+    const found = await findAllInstances(parts, entry, options);
+    return Promise.all(
+      found.instances.map(async (instance) => {
+        const result = await asResult(ask(entry, input, { ...found.options, to: instance.name }, site));
+        return { from: peerOfInstance(instance), ...result };
+      }),
+    );
+  }
+  type Kept = 'work' | 'event';
+  async function send(entry: AnyEntry, kind: Kept, inputs: readonly unknown[], form: 'one' | 'list', how?: SubmitCall) {
+    phase.mustBeOpen();
+    mustBe(entry, kind);
+    checkCall(kind === 'work' ? 'submit' : 'publish', entry, how);
+    return sender.send(entry, inputs, form);
+  }
+  async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Submitted> {
+    const [sent] = await send(entry, kind, [input], 'one', how);
+    // the sender returns one result for each input
+    if (!sent) throw new TypeError('the sender did not return one result for each input');
+    return sent;
+  }
+  async function listen(entry: Event, how: ListenOptions | Run, run?: Run): Promise<Served> {
+    phase.mustBeOpen();
+    mustBe(entry, 'event');
+    if (typeof how === 'function') return subscriptions.listen(parts.topicOf(entry), entry, how);
+    if (typeof run !== 'function') throw fault(`listen(${entry.name}) has no handler`);
+    return parts.listenAs(entry, how, run);
+  }
+
+  // The interface has the types of the verbs. Inside, a value is unknown until a schema has checked it.
+  const verbs = {
+    self,
+    request: (entry: Request, input: unknown, options?: AskOptions) => ask(entry, input, options),
+    tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
+    requestAll: located(askAll),
+    submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how)),
+    submitAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
+      send(entry, 'work', all, 'list', how),
+    ),
+    broadcast: located(async (entry: AnyEntry, input: unknown, options?: object) => {
+      phase.mustBeOpen();
+      mustBe(entry, 'broadcast');
+      checkCall('broadcast', entry, options);
+      return broadcaster.broadcast(entry, input);
+    }),
+    publish: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how)),
+    publishAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
+      send(entry, 'event', all, 'list', how),
+    ),
+    listen: located((entry: Event, how: ListenOptions | Run, run?: Run) => phase.start(listen(entry, how, run))),
+    serve: located(async (contract: AnyContract, handlers: object, options?: LooseServeOptions) => {
+      phase.mustBeOpen();
+      mustBeContract(contract, 'bus.serve');
+      return phase.start(parts.serveContract(contract, handlers, options));
+    }),
+    with: (baggage: object, inside: () => unknown, traceparent?: string) =>
+      scopes.run(withBaggage(currentScope(scopes), baggage, traceparent), inside),
+    instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
+    health: () => health.read(),
+    watch: (listener: Parameters<Bus['watch']>[0]) => notices.watch(listener),
+  };
+  return verbs as unknown as Verbs;
+}
+
+async function asResult(asked: Promise<unknown>): Promise<{ ok: true; value: unknown } | { ok: false; error: Error }> {
+  try {
+    return { ok: true, value: await asked };
+  } catch (error) {
+    if (error instanceof Failure || isBusError(error)) return { ok: false, error };
+    throw error;
+  }
+}
+function withBaggage(outer: Scope | undefined, more: object, trace?: string): Scope {
+  const { id, deadline = Infinity, baggage } = outer ?? {};
+  if (trace !== undefined && !traceparentPattern.test(trace)) throw badTrace(trace);
+  const traceparent = trace ?? outer?.traceparent;
+  return {
+    id,
+    deadline,
+    traceparent,
+    baggage: { ...baggage, ...more },
+    // Closed together with the surrounding delivery. Otherwise a poller started inside would keep an expired deadline.
+    get open() {
+      return outer ? outer.open : true;
+    },
+  };
+}
+/** Format of a traceparent, version 00: https://www.w3.org/TR/trace-context/#traceparent-header */
+const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+function badTrace(trace: string): BusError<'Invalid'> {
+  const message = `traceparent '${trace.slice(0, 80)}' does not match ${traceparentPattern.source}`;
+  return new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
+}
+function peerOfInstance({ module, name }: Instance): Peer {
+  return { module, instance: name };
+}

@@ -1,0 +1,175 @@
+/** Verbs of a bus, on parts that record their calls. */
+import { BusError } from '../../src/base/errors';
+import { closable } from '../../src/base/lifecycle';
+import { openNotices } from '../../src/base/notices';
+import { createVerbs, type VerbsParts } from '../../src/bus/verbs';
+import { broadcast, defineModule, event, request, unchecked, work } from '../../src/contract/contract';
+import { currentScope, openScopes } from '../../src/delivery/context';
+import { virtualClock } from '../../src/memory';
+import type { Instance } from '../../src/ports/registry';
+import { PeerTarget } from '../../src/request/peers';
+
+const photos = defineModule('photos', {
+  add: request(unchecked<number>(), unchecked<string>()),
+  resize: work(unchecked<number>()),
+  dropCache: broadcast(unchecked<number>()),
+  added: event(unchecked<number>()),
+});
+const instance = (name: string): Instance => ({
+  name,
+  module: 'photos',
+  address: `at ${name}`,
+  incarnation: name,
+  host: 'h',
+  pid: 1,
+  sinceMs: 0,
+  version: '',
+  serves: {},
+  leaving: false,
+});
+
+function open(change: Partial<VerbsParts> = {}) {
+  const calls: unknown[][] = [];
+  const scopes = openScopes();
+  const served = closable(async () => {});
+  const running = ['photos#1', 'photos#2'].map(instance);
+  const records =
+    <R>(name: string, result: R) =>
+    async (...args: readonly unknown[]): Promise<R> => {
+      calls.push([name, ...args]);
+      return result;
+    };
+  const verbs = createVerbs({
+    clock: virtualClock(),
+    notices: openNotices(),
+    scopes,
+    self: { module: 'web', instance: 'web#1' },
+    phase: { mustBeOpen() {}, start: (step) => step },
+    health: { read: () => ({ live: true, ready: true, reasons: [] }) },
+    caller: { ask: (entry, input, options) => records('ask', 'a reply')(entry.name, input, options) },
+    peers: { of: () => running.map((one) => new PeerTarget(one)), known: () => running },
+    timeoutMs: () => 5_000,
+    sender: {
+      async send(entry, inputs, how) {
+        calls.push(['send', entry.name, inputs, how]);
+        return inputs.map((_, n) => ({ id: `m${n}`, reached: 'disk' }));
+      },
+    },
+    broadcaster: { broadcast: (entry, input) => records('broadcast', { id: 'm1' })(entry.name, input) },
+    subscriptions: { listen: (topic, entry) => records('plain', served)(topic.name, entry.name) },
+    topicOf: ({ name }) => ({ name: `topic of ${name}`, partitions: 1, compacted: false, keepMs: null }),
+    serveContract: (_contract, _handlers, options) => records('serve', served)(options),
+    listenAs: (entry, options) => records('named', served)(entry.name, options),
+    ...change,
+  });
+  return { verbs, calls, scopes };
+}
+
+/** A call of each verb that sends or receives. */
+const calls: Readonly<Record<string, (verbs: ReturnType<typeof open>['verbs']) => Promise<unknown>>> = {
+  request: (verbs) => verbs.request(photos.add, 1),
+  requestAll: (verbs) => verbs.requestAll(photos.add, 1),
+  submit: (verbs) => verbs.submit(photos.resize, 1),
+  submitAll: (verbs) => verbs.submitAll(photos.resize, [1]),
+  broadcast: (verbs) => verbs.broadcast(photos.dropCache, 1),
+  publish: (verbs) => verbs.publish(photos.added, 1),
+  publishAll: (verbs) => verbs.publishAll(photos.added, [1]),
+  listen: (verbs) => verbs.listen(photos.added, () => {}),
+  serve: (verbs) => verbs.serve(photos, { add: () => '', resize() {}, dropCache() {} }),
+};
+
+test('request passes its options to the caller, and resolves with the reply', async () => {
+  const { verbs, calls } = open();
+  expect(await verbs.request(photos.add, 1, { key: 'alps' })).toBe('a reply');
+  expect(calls).toEqual([['ask', 'photos.add', 1, { key: 'alps' }]]);
+});
+
+test('tryRequest returns errors of the bus, and throws others', async () => {
+  const late = new BusError('Timeout', 'too late', { reached: 'sent', timeoutMs: 5 });
+  const failing = (error: Error) => open({ caller: { ask: async () => Promise.reject(error) } }).verbs;
+  expect(await failing(late).tryRequest(photos.add, 1)).toEqual({ ok: false, error: late });
+  await expect(failing(new TypeError('a defect')).tryRequest(photos.add, 1)).rejects.toThrow('a defect');
+  expect(await open().verbs.tryRequest(photos.add, 1)).toEqual({ ok: true, value: 'a reply' });
+});
+
+test('requestAll sends one request to each instance, and an error of one is its answer', async () => {
+  const lost = new BusError('ResponderLost', 'it died', { instance: 'photos#2' });
+  const { verbs } = open({
+    caller: { ask: async (_entry, _input, { to } = {}) => (to === 'photos#2' ? Promise.reject(lost) : to) },
+  });
+  expect(await verbs.requestAll(photos.add, 1)).toEqual([
+    { from: { module: 'photos', instance: 'photos#1' }, ok: true, value: 'photos#1' },
+    { from: { module: 'photos', instance: 'photos#2' }, ok: false, error: lost },
+  ]);
+});
+
+test('submit and publish send one message, and their lists send all in one call', async () => {
+  const { verbs, calls } = open();
+  expect(await verbs.submit(photos.resize, 1)).toEqual({ id: 'm0', reached: 'disk' });
+  expect(await verbs.publishAll(photos.added, [2, 3])).toHaveLength(2);
+  expect(calls).toEqual([
+    ['send', 'photos.resize', [1], 'one'],
+    ['send', 'photos.added', [2, 3], 'list'],
+  ]);
+});
+
+test('listen starts a plain listener for a function, and a named one for options', async () => {
+  const { verbs, calls } = open();
+  await verbs.listen(photos.added, () => {});
+  await verbs.listen(photos.added, { as: 'index' }, () => {});
+  expect(calls).toEqual([
+    ['plain', 'topic of photos.added', 'photos.added'],
+    ['named', 'photos.added', { as: 'index' }],
+  ]);
+});
+
+test('serve and listen are tracked as steps of opening', async () => {
+  const started: unknown[] = [];
+  const { verbs } = open({ phase: { mustBeOpen() {}, start: (step) => (started.push(step), step) } });
+  await calls['serve']?.(verbs);
+  await calls['listen']?.(verbs);
+  expect(started).toHaveLength(2);
+});
+
+test.each(Object.entries(calls))(
+  '%s rejects with Closed after the bus was closed, and calls no part',
+  async (_, call) => {
+    const closed = new BusError('Closed', 'the bus of web#1 was closed', { outcome: 'not-sent', sinceMs: 0 });
+    const mustBeOpen = (): never => {
+      throw closed;
+    };
+    const { verbs, calls } = open({ phase: { mustBeOpen, start: (step) => step } });
+    await expect(call(verbs)).rejects.toBe(closed);
+    expect(calls).toEqual([]);
+  },
+);
+
+test('an entry of another kind is rejected with Config, and no part is called', async () => {
+  const { verbs, calls } = open();
+  await expect(verbs.submit(photos.added as unknown as typeof photos.resize, 1)).rejects.toMatchObject({
+    code: 'Config',
+  });
+  await expect(verbs.request(photos.resize as unknown as typeof photos.add, 1)).rejects.toMatchObject({
+    code: 'Config',
+  });
+  await expect(verbs.listen(photos.added, { as: 'index' }, undefined as never)).rejects.toMatchObject({
+    code: 'Config',
+  });
+  expect(calls).toEqual([]);
+});
+
+test('with adds baggage to that of the scope around it, and keeps its deadline and id', () => {
+  const { verbs, scopes } = open();
+  const outer = { id: 'm1', deadline: 9, baggage: { tenant: 'acme' }, traceparent: undefined, open: true };
+  const inner = scopes.run(outer, () => verbs.with({ user: 'ann' } as object, () => currentScope(scopes)));
+  expect(inner).toMatchObject({ id: 'm1', deadline: 9, baggage: { tenant: 'acme', user: 'ann' } });
+  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+  expect(verbs.with({}, () => currentScope(scopes), traceparent)).toMatchObject({ id: undefined, traceparent });
+  expect(() => verbs.with({}, () => 0, 'no trace')).toThrow(expect.objectContaining({ code: 'Invalid' }));
+});
+
+test('instances returns the known instances, and health the state of this one', () => {
+  const { verbs } = open();
+  expect(verbs.instances(photos).map((one) => one.instance)).toEqual(['photos#1', 'photos#2']);
+  expect(verbs.health()).toEqual({ live: true, ready: true, reasons: [] });
+});
