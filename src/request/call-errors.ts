@@ -47,6 +47,10 @@ export function noHandler(call: OpenCall): BusError<'NoHandler'> {
   const absent = to === undefined ? `no instance of ${module} is running` : `${to} is not running`;
   return new BusError('NoHandler', `${call.entry.name}: ${absent}`, { module, entry: call.entry.name });
 }
+export function responderLost(call: OpenCall, instance: string): BusError<'ResponderLost'> {
+  const message = `${call.entry.name}: ${instance} died before it answered, so the request can have been done or not`;
+  return new BusError('ResponderLost', message, { instance });
+}
 export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'Cancelled'> {
   const reason: unknown = call.options.signal?.reason;
   return new BusError('Cancelled', `${call.entry.name} was aborted by its caller`, { reason }, reason);

@@ -43,6 +43,8 @@ export class OpenCall {
   settled = false;
   /** Set while the call waits for a first instance. Ends that wait. */
   stopWaiting: (() => void) | undefined;
+  /** Set while the signal of the call can abort it. Ends that. */
+  ignoreAbort: (() => void) | undefined;
   constructor(
     readonly id: string,
     readonly entry: Request,
