@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
-const { busOptions, hostOptions } = require('../dist/config.js');
-const { optionsTable } = require('../dist/base/options.js');
+const { busOptions, hostOptions } = require('../dist/options.js');
+const { optionsTable } = require('../dist/options-table.js');
 const table = optionsTable({ ...busOptions, ...hostOptions });
 
 if (process.argv.includes('--write')) {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isBusError } from '../src/base/errors';
 import { openNotices } from '../src/base/notices';
-import { optionsTable } from '../src/base/options';
 import { systemClock } from '../src/base/clock';
-import { busOptions, entryOptions, hostOptions, liveConfig, loadConfig, type ConfigParts } from '../src/config';
+import { liveConfig, loadConfig, type ConfigParts } from '../src/config';
+import { busOptions, entryOptions, hostOptions } from '../src/options';
+import { optionsTable } from '../src/options-table';
 
 /** Loads with in-memory files. */
 const load = (files: Record<string, string> = {}, parts: ConfigParts = {}) =>

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BusGiven } from '../src/config';
+import type { BusGiven } from '../src/options';
 import { openBus } from '../src/index';
 
 const servers = { transport: 'kafka', brokers: ['127.0.0.1:1'], zookeeper: '127.0.0.1:1', sessionMs: 500 } as const;

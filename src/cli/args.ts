@@ -1,7 +1,7 @@
 /** Parses the arguments of the command: durations, times, counts and bodies. */
 import { accept, variableOf } from '../base/options';
 import { errorMessage } from '../base/errors';
-import { busOptions } from '../config';
+import { busOptions } from '../options';
 import { Usage } from './exit';
 import { fromJson } from './json';
 

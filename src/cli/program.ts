@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { nearest } from '../base/errors';
 import { variableOf, type Options } from '../base/options';
-import { busOptions, entryOptions, hostOptions } from '../config';
+import { busOptions, entryOptions, hostOptions } from '../options';
 import { flagOf } from './args';
 import { exits, Usage } from './exit';
 import { oneLine } from './words';

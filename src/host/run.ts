@@ -2,7 +2,8 @@
 import type { DependencyContainer } from 'tsyringe';
 import { BusError, isBusError, errorMessage } from '../base/errors';
 import { openNotices, type Notices } from '../base/notices';
-import { loadConfig, loadRight, type Config, type HostGiven } from '../config';
+import { loadConfig, loadRight, type Config } from '../config';
+import type { HostGiven } from '../options';
 import { CONTRACT } from '../contract/types';
 import { openBus, type Bus, type Middleware, type OpenOptions } from '../index';
 import { levelBy, logTo } from '../telemetry/log';

@@ -1,6 +1,7 @@
 /** Rejects a setting of a test bus for the same reasons as `busbar set` does. */
 import { BusError, didYouMean, nearest } from '../base/errors';
-import { checkSetting, entryOptionsOf } from '../config';
+import { checkSetting } from '../config';
+import { entryOptionsOf } from '../options';
 
 /** The kinds of entries and listeners that a setting can apply to. */
 export type Settable = keyof typeof entryOptionsOf;

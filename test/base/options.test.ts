@@ -2,7 +2,6 @@ import { isBusError, nearest } from '../../src/base/errors';
 import {
   accept,
   options,
-  optionsTable,
   readOptions,
   variableLayer,
   variableOf,
@@ -103,7 +102,6 @@ test('a secret is never printed, even when it is invalid or misspelled', () => {
     'password = *** (openBus) does not match ^.{8,}$',
     'pasword (openBus) is not an option; did you mean password?',
   ]);
-  expect(optionsTable(declared)).not.toContain('hunter');
 });
 
 test('inherited property names are not options', () => {
@@ -186,15 +184,6 @@ test('nearest finds the name with the fewest edits, or none when all are far', (
   expect(nearest('frob', ['show', 'drop', 'help'])).toBeUndefined(); // half of its letters differ
   expect(nearest('colour', Object.keys(declared))).toBeUndefined();
   expect(nearest('x'.repeat(10_000), Object.keys(declared))).toBeUndefined();
-});
-
-test('the table has name, variable, default, bounds and meaning of each option', () => {
-  const rows = optionsTable(declared).split('\n');
-  expect(rows).toHaveLength(2 + Object.keys(declared).length);
-  expect(rows[2]).toBe('| `drainMs` | `BUSBAR_DRAIN_MS` | 10s | 0 to 10m | yes | How long. |');
-  expect(rows[3]).toBe('| `bodyBytesMax` | `BUSBAR_BODY_BYTES_MAX` | 64KB | 1KB to 1GB |  | How large. |');
-  expect(rows[5]).toBe('| `ns` | `BUSBAR_NS` | `main` | `^[a-z]+$` |  | A name \\| or two. |');
-  expect(rows[8]).toBe('| `level` | `BUSBAR_LEVEL` | `low` | `low`, `high` |  | Which. |');
 });
 
 test('values are typed by their declaration', () => {

@@ -3,7 +3,7 @@
  * loses none.
  */
 import { appendFileSync } from 'node:fs';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { openBus } from '../../src/index';
 import { shop } from './contract';
 import { tickMs } from './processes';

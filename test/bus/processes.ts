@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { openBus, type Bus } from '../../src/index';
 
 export interface Shop {

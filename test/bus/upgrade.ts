@@ -1,7 +1,7 @@
 /** Rolling upgrade of a module in processes: the new version serves an entry that the old one does not know. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { defineModule, work } from '../../src/index';
 import { openScene, type Scene } from './processes';
 

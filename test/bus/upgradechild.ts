@@ -1,6 +1,6 @@
 /** One instance of the depot in a process of its own, in the version of its third argument. */
 import { appendFileSync } from 'node:fs';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { openBus } from '../../src/index';
 import { newer, older } from './upgrade';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isBusError } from '../../src/base/errors';
 import { accept } from '../../src/base/options';
-import { entryOptions } from '../../src/config';
+import { entryOptions } from '../../src/options';
 import { broadcast, defineModule, event, request, work } from '../../src/contract/contract';
 import { bounds, faultOf } from '../../src/contract/options';
 import type { SomeEntry } from '../../src/contract/types';

@@ -1,7 +1,7 @@
 /** Runs one worker or one sender of a fault scene in its own process. Writes each step to its ledger file at once. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { isBusError } from '../../src/base/errors';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { openBus, type Bus } from '../../src/index';
 import { ledger, type Load } from './faultcontract';
 

@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import type { Line, Load } from './faultcontract';
 import { reportOf, type Report } from './faultreport';
 

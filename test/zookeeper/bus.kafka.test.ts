@@ -3,7 +3,7 @@ import net from 'node:net';
 import { z } from 'zod';
 import { defineModule, isBusError, openBus, request, type Bus, type BusError } from '../../src/index';
 import { systemClock } from '../../src/base/clock';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { openToLook } from '../../src/open';
 import { connect as connectTo } from '../../src/zookeeper/session/connection';
 import type { Session } from '../../src/zookeeper/session/session';

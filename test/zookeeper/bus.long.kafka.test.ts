@@ -1,7 +1,7 @@
 /** Buses whose ZooKeeper is down for a minute, or is frozen: requests and work continue, and settings apply afterwards. */
 import { openBus, type Bus, type Notice } from '../../src/index';
 import { inspect } from '../../src/inspect';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { kafkaSuite } from '../cluster/suite';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { openBus, type Bus, type Handlers, type Notice } from '../../src/index';
 import { inspect, type Inspection } from '../../src/inspect';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import type { Cluster } from '../cluster/cluster';

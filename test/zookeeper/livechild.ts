@@ -1,6 +1,6 @@
 /** A process with many buses that reports when all of them have applied a value of a setting: `livechild.ts <options> <count>`. */
 import { openBus, type Notice } from '../../src/index';
-import type { BusGiven } from '../../src/config';
+import type { BusGiven } from '../../src/options';
 
 const [given = '{}', count = '0'] = process.argv.slice(2);
 

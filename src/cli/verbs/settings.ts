@@ -1,7 +1,8 @@
 /** Implements `busbar settings`, `set` and `unset`, which change settings while instances are running. */
 import type { Setting } from '../../inspect';
 import { BusError, nearest } from '../../base/errors';
-import { checkSetting, entryOptionsOf } from '../../config';
+import { checkSetting } from '../../config';
+import { entryOptionsOf } from '../../options';
 import { exits, Usage, type Exit } from '../exit';
 import type { Column } from '../output';
 import type { Desk } from '../run';
