@@ -4,7 +4,6 @@ import type { Closable } from '../base/lifecycle';
 import type { Notice } from '../base/notices';
 import type {
   AnyContract,
-  AnyEntry,
   Body,
   Broadcast,
   Event,
@@ -411,5 +410,3 @@ export interface BusOptions {
   /** Receives notices like {@link Bus.watch}, from the start of opening on. */
   readonly onNotice?: (notice: Notice) => void;
 }
-/** The four kinds of entries. */
-export type EntryKind = AnyEntry['kind'];

@@ -6,7 +6,7 @@ export interface Instance {
   /** Name of the form `module#xxxx`, unique among live instances. */
   readonly name: string;
   readonly module: string;
-  /** Address at which {@link Post} reaches it. */
+  /** Address at which {@link Messenger} reaches it. */
   readonly address: string;
   /** Identifier of one run of the process. It is never reused, even when name and address are. */
   readonly incarnation: string;
