@@ -9,7 +9,7 @@ export interface Announcer {
    * Announces a contract, or withdraws it if `fingerprint` is undefined. Resolves when other instances can see that.
    * Announces nothing after the bus was closed.
    */
-  announce(contract: string, fingerprint: string | undefined): Promise<void>;
+  readonly announce: (contract: string, fingerprint: string | undefined) => Promise<void>;
   /** Announces that this instance is leaving. Other instances count one that vanishes unannounced as crashed. */
   leave(): Promise<void>;
 }

@@ -27,7 +27,7 @@ export interface OpenCalls {
   /** Ends a call with the value of its reply. A call that has ended stays as it is. */
   resolve(call: OpenCall, value: unknown): void;
   /** Ends a call with an error. A call that has ended stays as it is. */
-  settle(call: OpenCall, error: unknown): void;
+  readonly settle: (call: OpenCall, error: unknown) => void;
 }
 
 const retryAfterMs = 100;

@@ -86,7 +86,7 @@ test('closing waits for steps of opening for at most drainMs', async () => {
     const bus = open();
     const opening = deferred<void>();
     void bus.phase.start(opening.promise);
-    if (endsAfterMs !== Infinity) bus.clock.after(endsAfterMs, opening.resolve);
+    if (endsAfterMs !== Infinity) bus.clock.after(endsAfterMs, () => opening.resolve());
     expect(await closed(bus)).toMatchObject({ status: 'fulfilled' });
     expect(bus.steps).toContain(`${Math.min(endsAfterMs, drainMs)} queue leaving`);
   }
