@@ -453,8 +453,8 @@ function messageOf(thrown: unknown): string {
   try {
     if (!isError(thrown)) return cut(String(thrown));
     const { code } = thrown as { readonly code?: unknown }; // only read: errors of Node.js have one
-    const said = String(thrown.message || thrown.name);
-    return cut(typeof code === 'string' && !said.includes(code) ? `${said} (${code})` : said);
+    const text = String(thrown.message || thrown.name);
+    return cut(typeof code === 'string' && !text.includes(code) ? `${text} (${code})` : text);
   } catch {
     return 'a value that cannot be shown as text';
   }
@@ -476,12 +476,12 @@ export function causeLines({ cause, errors = [] }: Behind): readonly string[] {
  * Returns the line with the causes that it does not contain yet: `fetch failed; cause: connect ECONNREFUSED [::1]:9`.
  */
 export function causesMessage(line: string, thrown: unknown): string {
-  let said = line;
+  let text = line;
   for (const message of causeLines(behind(thrown))) {
-    if (said.length - line.length > describeCharsMax) break;
-    if (!said.includes(message)) said += `; cause: ${message}`;
+    if (text.length - line.length > describeCharsMax) break;
+    if (!text.includes(message)) text += `; cause: ${message}`;
   }
-  return said;
+  return text;
 }
 
 /** Returns whether a value from the network or the disk is a {@link Behind} within the limits. */

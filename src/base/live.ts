@@ -8,7 +8,7 @@ import type { Notices } from './notices';
 import { accept, ownOption, type Option, type Options, type ValuesOf } from './options';
 
 /** A setting as its store returns it. */
-export interface Said {
+export interface StoredSetting {
   readonly key: string;
   readonly value: string;
   readonly version: number;
@@ -38,7 +38,7 @@ export interface Live<B extends Options, E extends Options> {
   entry(name: string): PartOf<E>;
   readonly refused: readonly Refused[];
   /** Applies the complete content of the store. Options without a setting return to their configured value. */
-  take(said: readonly Said[]): void;
+  take(stored: readonly StoredSetting[]): void;
   /**
    * Calls `see` after each change: with the name of the entry or listener, or with '' for the whole bus. Returns a
    * function that ends that.
@@ -73,7 +73,7 @@ export interface Meant {
 const settingsMax = 10_000;
 
 export function openLive<B extends Options, E extends Options>(parts: LiveParts<B, E>): Live<B, E> {
-  const seen = new Map<string, Said>();
+  const seen = new Map<string, StoredSetting>();
   /** Last valid value of each key. */
   const applied = new Map<string, Meant>();
   const refused = new Map<string, Refused>();
@@ -81,9 +81,9 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
   const watchers = new Set<(name: string) => void>();
   let bus = parts.configured;
 
-  function take(said: readonly Said[]): void {
+  function take(stored: readonly StoredSetting[]): void {
     const changed = new Set<string>();
-    const kept = said.slice(0, settingsMax);
+    const kept = stored.slice(0, settingsMax);
     for (const setting of kept) {
       if (isSame(seen.get(setting.key), setting)) continue;
       seen.set(setting.key, setting);
@@ -92,7 +92,7 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
       else apply(setting.key, now, changed);
     }
     forget(new Set(kept.map(({ key }) => key)), changed);
-    if (said.length > settingsMax) refuse(said[settingsMax]?.key ?? '', `more than ${settingsMax} settings`);
+    if (stored.length > settingsMax) refuse(stored[settingsMax]?.key ?? '', `more than ${settingsMax} settings`);
     rebuild(changed);
   }
 
@@ -108,16 +108,16 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
     parts.notices.emit({ type: 'setting', key, change: 'applied', value: String(now.value) });
   }
 
-  function forget(there: ReadonlySet<string>, changed: Set<string>): void {
-    for (const key of refused.keys()) if (!there.has(key)) refused.delete(key);
+  function forget(storedKeys: ReadonlySet<string>, changed: Set<string>): void {
+    for (const key of refused.keys()) if (!storedKeys.has(key)) refused.delete(key);
     for (const key of seen.keys()) {
-      if (there.has(key)) continue;
+      if (storedKeys.has(key)) continue;
       seen.delete(key);
-      const gone = applied.get(key);
-      if (!gone) continue;
+      const removed = applied.get(key);
+      if (!removed) continue;
       applied.delete(key);
-      changed.add(gone.scope);
-      const back = gone.scope === '' ? { value: String(parts.configured[gone.name]) } : {};
+      changed.add(removed.scope);
+      const back = removed.scope === '' ? { value: String(parts.configured[removed.name]) } : {};
       parts.notices.emit({ type: 'setting', key, change: 'removed', ...back });
     }
   }
@@ -154,7 +154,7 @@ const nothing = Object.freeze({});
  * Returns whether the setting is unchanged. A setting that was removed and recreated between two reads can have the
  * same version but another value, so both are compared.
  */
-function isSame(before: Said | undefined, now: Said): boolean {
+function isSame(before: StoredSetting | undefined, now: StoredSetting): boolean {
   return before?.version === now.version && before.value === now.value;
 }
 
@@ -163,7 +163,7 @@ function valuesOf(applied: Iterable<Meant>, scope: string): Record<string, unkno
 }
 
 /** Returns the parsed setting, or the reason why it cannot be applied. */
-export function readSetting(parts: Declared, { key, value }: Pick<Said, 'key' | 'value'>): Meant | string {
+export function readSetting(parts: Declared, { key, value }: Pick<StoredSetting, 'key' | 'value'>): Meant | string {
   const dot = key.lastIndexOf('.');
   const scope = key.slice(0, Math.max(0, dot));
   const name = key.slice(dot + 1);

@@ -44,7 +44,7 @@ const recordBytesMax = limits.messageBytesMax + 192 * 1024;
 /** Share of the buffer in use at which reading resumes. A full buffer must drain first, so that reads stay large. */
 const refillShare = 0.5;
 const atOnceMax = 100; // lanes of events without a key: at most this many are handled concurrently
-const againMs = 500; // delay after a failed read of the log, so that errors do not repeat in a busy loop
+const retryReadMs = 500; // delay after a failed read of the log, so that errors do not repeat in a busy loop
 
 interface Listener {
   readonly entry: Event;
@@ -73,7 +73,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
   const stopped = aborted(stop.signal);
   const states = openStates(notices);
   const part = `tail of ${topic.name}` as const;
-  const walking = walk();
+  const reading = walk();
 
   async function walk(): Promise<void> {
     while (!stop.signal.aborted) {
@@ -88,7 +88,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
           notices.emit({ type: 'dropped', what: 'events', reason: errorMessage(error) });
         else {
           states.fails(part, `events of ${topic.name} are not received: ${errorMessage(error)}`);
-          await sleep(clock, againMs, stop.signal);
+          await sleep(clock, retryReadMs, stop.signal);
         }
       }
     }
@@ -108,10 +108,10 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     const where = `${topic.name}/${record.partition} at ${record.offset}`;
     if ('bad' in envelope) return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${envelope.bad}` });
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
-    const heard = [...listeners].filter((listener) => listener.entry.name === entry);
-    if (stamp && !seenOn(record.partition).isNew(stamp))
+    const matching = [...listeners].filter((listener) => listener.entry.name === entry);
+    if (stamp && !positionsOf(record.partition).isNew(stamp))
       return notices.emit({ type: 'dropped', what: 'event', reason: 'it arrived twice', entry, id });
-    if (heard.length === 0) return;
+    if (matching.length === 0) return;
     const decoded = decodeValue(record.value, parts.bodyDepthMax);
     if (!decoded.ok)
       return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
@@ -123,7 +123,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     const bytes = record.value?.length ?? 0;
     // Checked before the listeners are registered, since a turn can start at once. Lanes have the same bounds.
     if (!capacity.fits(bytes)) return drop(facts, `the queue has no room for more (${capacity.describe('events')})`);
-    const waiting = heard.map((listener): Waiting => ({ listener, drop: () => drop(facts, closedReason) }));
+    const waiting = matching.map((listener): Waiting => ({ listener, drop: () => drop(facts, closedReason) }));
     for (const one of waiting) one.listener.gate.wait(one.drop);
     queue.take(lane, bytes, async () => {
       for (const one of waiting) await handle(one, facts, decoded.value);
@@ -140,7 +140,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
   function drop({ entry, id }: Facts, reason: string): void {
     notices.emit({ type: 'dropped', what: 'event', reason, entry, id });
   }
-  function seenOn(partition: number): SenderPositions {
+  function positionsOf(partition: number): SenderPositions {
     const found = positions.get(partition) ?? createSenderPositions();
     positions.set(partition, found);
     return found;
@@ -171,7 +171,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
           async () => {
             stop.abort();
             await tail.close();
-            await walking;
+            await reading;
             states.works(part, 'it has no listeners');
           },
         ],

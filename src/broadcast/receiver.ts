@@ -51,7 +51,7 @@ export function createBroadcastReceiver(parts: DeliverParts): BroadcastReceiver 
   const { capacity } = queue;
   let draining = false;
 
-  function seenOf(module: string): SenderPositions {
+  function positionsOf(module: string): SenderPositions {
     const found = positions.get(module) ?? createSenderPositions();
     positions.set(module, found);
     return found;
@@ -72,7 +72,7 @@ export function createBroadcastReceiver(parts: DeliverParts): BroadcastReceiver 
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     const handler = handlers.get(entry);
     if (!handler) return drop(envelope, 'this instance has no handler for it');
-    if (stamp && !seenOf(moduleOf(handler.entry)).isNew(stamp)) return drop(envelope, 'it arrived twice');
+    if (stamp && !positionsOf(moduleOf(handler.entry)).isNew(stamp)) return drop(envelope, 'it arrived twice');
     if (draining) return drop(envelope, 'this instance is leaving');
     const { length } = body;
     if (!hasRoom(from, length)) {

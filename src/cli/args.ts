@@ -16,7 +16,7 @@ export const flagOf = (name: string): string => name.replace(/[A-Z]/g, (capital)
  */
 export function asTyped(text: string, given: object): string {
   const typed = ['config', ...Object.keys(busOptions)].filter((name) => Object.hasOwn(given, name));
-  return typed.reduce((said, name) => said.replaceAll(`(${variableOf(name)})`, `(--${flagOf(name)})`), text);
+  return typed.reduce((replaced, name) => replaced.replaceAll(`(${variableOf(name)})`, `(--${flagOf(name)})`), text);
 }
 
 /** Parses a duration such as `5s`, `250ms` or `10m`, in ms. Throws Usage for any other text. */

@@ -182,7 +182,7 @@ function look(program: Command): void {
     });
 }
 
-const mending: How = { limitMs: Infinity, stopsItself: true };
+const repairing: How = { limitMs: Infinity, stopsItself: true };
 
 function which(command: Command): Command {
   return filters(command, false)
@@ -196,7 +196,7 @@ function change(program: Command): void {
   which(program.command('replay <queue> [id...]').description('sends parked messages again, with their ids')).action(
     async (queue: string, ids: string[], options: RepairOptions, command: Command) => {
       const { replay } = await import('./verbs/repair');
-      await perform(command, mending, (desk) => replay(desk, queue, ids, options));
+      await perform(command, repairing, (desk) => replay(desk, queue, ids, options));
     },
   );
   which(program.command('drop <queue> [id...]').description('deletes parked messages, after writing them to a file'))
@@ -204,7 +204,7 @@ function change(program: Command): void {
     .option('--reason <text>', 'reason that is written to the file')
     .action(async (queue: string, ids: string[], options: DropOptions, command: Command) => {
       const { drop } = await import('./verbs/repair');
-      await perform(command, mending, (desk) => drop(desk, queue, ids, options));
+      await perform(command, repairing, (desk) => drop(desk, queue, ids, options));
     });
 }
 

@@ -109,7 +109,7 @@ async function openEnvironment(
 ): Promise<Environment> {
   const db = openFiles(path, durable);
   try {
-    mendLast(path, db, lock);
+    repairLast(path, db, lock);
     const files = new StoreFiles(path);
     const room = new Room({ path, files, mapBytes, others: () => lock.readers().length });
     return new Environment({ path, db, lock, gate: new Gate(path, clock), files, room, clock, writeMs });
@@ -226,7 +226,7 @@ function unopened(path: string, error: unknown): BusError<'Config'> {
  * overwrite that commit. The correction holds the write lock, as LMDB's own does after a crash. It misses a transaction
  * that began in the fraction of a millisecond before it, which the gate prevents.
  */
-function mendLast(path: string, db: RootDatabase<Buffer, Buffer>, lock: LockFile): void {
+function repairLast(path: string, db: RootDatabase<Buffer, Buffer>, lock: LockFile): void {
   const missed = (): number | undefined => {
     const [newest, last] = [newestTransaction(join(path, 'data.mdb')), lock.lastTransaction()];
     return newest !== undefined && last !== undefined && last < newest ? newest : undefined;

@@ -21,8 +21,8 @@ export interface HealthServer extends Closable {
  *
  * The first two return the reasons as JSON. Rejects when the port is occupied.
  */
-export async function openHealthServer(heard: Watchable, port: number): Promise<HealthServer> {
-  const metrics = openMetrics(heard);
+export async function openHealthServer(watched: Watchable, port: number): Promise<HealthServer> {
+  const metrics = openMetrics(watched);
   let health = (): Health => starting;
   const server = createServer((request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD')

@@ -139,13 +139,13 @@ function followLevel(notices: Notices, logger: Logger): void {
  * early. It is loaded only when configured, because it loads node:http and prom-client.
  */
 async function startHealth(
-  heard: Notices,
+  watched: Notices,
   port: number | undefined,
   running: Running,
 ): Promise<HealthServer | undefined> {
   if (port === undefined) return undefined;
   const { openHealthServer } = await import('./health');
-  const health = await openHealthServer(heard, port);
+  const health = await openHealthServer(watched, port);
   running.health = health;
   running.logger.info(`health at http://127.0.0.1:${health.port}/health`);
   return health;

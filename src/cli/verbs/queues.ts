@@ -36,8 +36,8 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
   if (found.length === 0) out.note('there are no queues');
   else if (out.forPeople) {
     const unsure = [...new Set(found.filter(({ exact }) => !exact).map(describeUnsure))];
-    const said = unsure.length > 0 ? unsure.join(', ') : 'is exact: counted to the end of each log';
-    out.note(`WAITING ${said} at ${clockTime(nowMs())}.`);
+    const precision = unsure.length > 0 ? unsure.join(', ') : 'is exact: counted to the end of each log';
+    out.note(`WAITING ${precision} at ${clockTime(nowMs())}.`);
     for (const { queue, blocked } of found) if (blocked > 0) out.note(describeBlocked(queue, blocked));
   }
   return found.length > 0 ? exits.done : exits.warning;

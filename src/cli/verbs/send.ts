@@ -49,7 +49,7 @@ export async function send(
 async function checked({ parts }: Desk, kind: AnyEntry['kind'], entry: string, body: unknown): Promise<Known> {
   const { askCheck } = await import('../../inspect');
   const known = await askCheck(parts, entry, body);
-  if (!known.known) throw await nobodyKnows(parts, kind, entry, known);
+  if (!known.known) throw await unknownEntryError(parts, kind, entry, known);
   if (known.kind !== kind) {
     throw new Usage(
       `${entry} is of the kind ${known.kind}: use busbar ${verbOf[known.kind]}, not busbar ${verbOf[kind]}`,
@@ -65,7 +65,7 @@ async function checked({ parts }: Desk, kind: AnyEntry['kind'], entry: string, b
 /**
  * Returns the error for an entry that could not be checked: no instance responded, or those that did do not know it.
  */
-async function nobodyKnows(
+async function unknownEntryError(
   { registry }: Desk['parts'],
   kind: AnyEntry['kind'],
   entry: string,
