@@ -66,8 +66,8 @@ class FileRegistry implements EmbeddedRegistry {
   private reachable = true;
   /** Instances whose last connection ended since the last poll. */
   private readonly lost = new Set<string>();
-  private telling = false;
-  private toldVersion = 0;
+  private reportPending = false;
+  private reportedVersion = 0;
   private closedAtMs: number | undefined;
   private readonly stops: (() => void)[];
   private readonly closing = closable(() => this.closeOnce());
@@ -85,7 +85,7 @@ class FileRegistry implements EmbeddedRegistry {
     this.announcements.read();
     const poll = every(clock, pollMs, () => this.keep());
     const deaf = doorbells.onRing((rung) => {
-      if (rung.startsWith(topic)) this.soon(() => this.announcements.readOne(rung.slice(topic.length)));
+      if (rung.startsWith(topic)) this.debounced(() => this.announcements.readOne(rung.slice(topic.length)));
     });
     sockets.onGone((address) => this.attempt(() => this.suspect(address)));
     this.stops = [() => poll.cancel(), deaf];
@@ -243,9 +243,9 @@ class FileRegistry implements EmbeddedRegistry {
   private suspect(address: string): void {
     if (this.parts.sockets.dead(address)) return this.bury(address);
     this.lost.add(address);
-    this.parts.clock.after(dyingMs, () => this.attempt(() => this.buryIfDead(address)));
+    this.parts.clock.after(dyingMs, () => this.attempt(() => this.removeIfDead(address)));
   }
-  private buryIfDead(address: string): void {
+  private removeIfDead(address: string): void {
     if (!this.parts.doorbells.alive(address)) this.bury(address);
   }
   /** Shows an instance whose connection ended as removed and restored. Callers send it no requests until then. */
@@ -268,7 +268,7 @@ class FileRegistry implements EmbeddedRegistry {
     const { doorbells } = this.parts;
     const file = doorbells.bury(address) ? this.announcements.remove(address) : undefined;
     if (file !== undefined) doorbells.ring(doorbells.others(), topic + file);
-    this.soon(() => this.announcements.forget(address));
+    this.debounced(() => this.announcements.forget(address));
   }
   /** Connects to an instance that is watched, so that its end is detected immediately. */
   private hold(address: string): void {
@@ -287,18 +287,18 @@ class FileRegistry implements EmbeddedRegistry {
   /**
    * Runs `run`, and notifies watchers at the end of this turn. Many changes in one turn thus cause one notification.
    */
-  private soon(run: () => void): void {
+  private debounced(run: () => void): void {
     this.attempt(run);
-    if (this.telling) return;
-    this.telling = true;
+    if (this.reportPending) return;
+    this.reportPending = true;
     setImmediate(() => {
-      this.telling = false;
+      this.reportPending = false;
       this.attempt(() => this.report());
     });
   }
   private report(): void {
-    if (this.announcements.version === this.toldVersion) return;
-    this.toldVersion = this.announcements.version;
+    if (this.announcements.version === this.reportedVersion) return;
+    this.reportedVersion = this.announcements.version;
     this.holdAll();
     for (const watcher of this.watchers) this.show(watcher);
   }

@@ -258,12 +258,12 @@ class FileSettings implements Settings {
   private reportFault(reason: string | undefined): void {
     if (reason === this.fault) return;
     this.fault = reason;
-    const said = reason ?? 'the files can be read again';
+    const message = reason ?? 'the files can be read again';
     this.parts.notices.emit({
       type: 'state',
       part: 'settings',
       ok: reason === undefined,
-      reason: said,
+      reason: message,
       ...(reason !== undefined && { ready: true }),
     });
     if (reason !== undefined) this.refused(reason);

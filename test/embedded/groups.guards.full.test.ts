@@ -90,7 +90,7 @@ it('a member is not removed when its heartbeat arrives at that moment', async ()
   await groupMembers.set('member', row);
   const living = async (): Promise<string[]> => {
     groupMembers.ask();
-    return [...(await groupMembers.living()).keys()];
+    return [...(await groupMembers.readLive()).keys()];
   };
   await living();
   nowMs = 500;

@@ -56,14 +56,15 @@ export class Upkeep {
     const { directory } = this;
     try {
       const now = fs.statSync(directory.path, { throwIfNoEntry: false });
-      if (now === undefined) return gone(`${directory.path} was removed or renamed`);
+      if (now === undefined) return directoryMoved(`${directory.path} was removed or renamed`);
       if (now.ino !== this.inode || now.dev !== this.device) {
-        return gone(`${directory.path} was replaced by another directory`);
+        return directoryMoved(`${directory.path} was replaced by another directory`);
       }
       for (const folder of [directory.sockets, directory.instances, directory.settings]) this.keepFolder(folder);
       return this.keepMarker();
     } catch (error) {
-      if (isCode(error, 'ENOTDIR', 'ELOOP') && !isFolder(directory.path)) return gone(`${directory.path} was replaced`);
+      if (isCode(error, 'ENOTDIR', 'ELOOP') && !isFolder(directory.path))
+        return directoryMoved(`${directory.path} was replaced`);
       const remedy = 'Check its permissions and the free disk space.';
       return { reason: `${directory.path} cannot be checked: ${errorMessage(error)}. ${remedy}`, final: false };
     }
@@ -120,7 +121,7 @@ function isFolder(at: string): boolean {
     return false;
   }
 }
-function gone(what: string): DirectoryFault {
+function directoryMoved(what: string): DirectoryFault {
   const remedy = 'Restart this process. The messages that it accepted are in the directory that it opened.';
   return { reason: `${what} while this process had it open. ${remedy}`, final: true };
 }

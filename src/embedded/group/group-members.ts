@@ -43,7 +43,7 @@ export class GroupMembers {
   private others: readonly (readonly [id: string, row: MemberRow])[] = [];
   private asked: number | undefined;
   /** Members to be removed, and why. */
-  private readonly gone = new Map<string, 'dead' | 'silent'>();
+  private readonly expired = new Map<string, 'dead' | 'silent'>();
 
   constructor(
     private readonly parts: GroupMembersParts,
@@ -109,27 +109,27 @@ export class GroupMembers {
     const some = this.others.slice(this.asked, this.asked + askedMax);
     this.asked += askedMax;
     for (const [id, row] of some) {
-      if (!this.parts.peers.alive(row.address)) this.gone.set(id, 'dead');
-      else if (this.parts.lease.look(row.lease).silentMs >= row.sessionMs) this.gone.set(id, 'silent');
+      if (!this.parts.peers.alive(row.address)) this.expired.set(id, 'dead');
+      else if (this.parts.lease.look(row.lease).silentMs >= row.sessionMs) this.expired.set(id, 'silent');
     }
-    return this.gone.size > 0;
+    return this.expired.size > 0;
   }
 
   /**
    * Reads all members. Removes those of a dead process and those whose session expired, and resolves to the remaining
    * ones.
    */
-  async living(): Promise<ReadonlyMap<string, MemberRow>> {
+  async readLive(): Promise<ReadonlyMap<string, MemberRow>> {
     const members = this.read();
     this.others = [...members].filter(([, row]) => row.lease !== this.parts.leaseId);
-    const gone = [...this.gone];
-    this.gone.clear();
-    const counts = gone.map(async ([id, why]) => {
+    const removals = [...this.expired];
+    this.expired.clear();
+    const counts = removals.map(async ([id, why]) => {
       const row = members.get(id);
       if (row !== undefined && (await this.countOut(id, row, why === 'dead'))) members.delete(id);
     });
     await Promise.all(counts);
-    if (gone.length > 0) this.ring();
+    if (removals.length > 0) this.ring();
     return members;
   }
 

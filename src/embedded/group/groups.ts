@@ -101,9 +101,9 @@ export class Groups {
   async drop(group: string, topicName: string): Promise<void> {
     const { log, live, peers, topics } = this.parts;
     const groupMembers = new GroupMembers(this.parts, group, topicName);
-    const living = [...groupMembers.read().values()].filter(({ address }) => peers.alive(address));
-    if (living.length > 0) {
-      const names = living.map(({ instance }) => instance).join(', ');
+    const running = [...groupMembers.read().values()].filter(({ address }) => peers.alive(address));
+    if (running.length > 0) {
+      const names = running.map(({ instance }) => instance).join(', ');
       throw new BusError('Conflict', `group ${group} has members: ${names}`, { key: group });
     }
     const members: Change[] = [...groupMembers.read().keys()].map((id) => ({

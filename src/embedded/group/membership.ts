@@ -43,7 +43,7 @@ export class Membership implements Member, Leased {
   private readonly groupMembers: GroupMembers;
   private readonly mine = new Map<number, EmbeddedOwnedPartition>();
   /** Partitions whose `give` is running, including those lost meanwhile. None can be claimed again before it ends. */
-  private readonly giving = new Map<number, Promise<void>>();
+  private readonly revocations = new Map<number, Promise<void>>();
   /** Entries whose messages wait in a partition and that this member does not serve. */
   private readonly misses = new Map<number, readonly string[]>();
   /** Ids under which this member lost all partitions. `staleId` is the one whose row still exists. */
@@ -179,12 +179,12 @@ export class Membership implements Member, Leased {
     this.fence();
     if (this.isLate) await this.rejoin();
     if (this.toEnrol) await this.enrol();
-    const members = await this.groupMembers.living();
+    const members = await this.groupMembers.readLive();
     if (!members.has(this.id)) return this.givenUp();
     const owners = this.owners();
     this.checkMine(owners);
     const { targets, holders } = targetsOf(members, owners, { id: this.id, leaving: this.leaving });
-    for (const partition of this.mine.keys()) if (targets[partition] !== this.id) this.give(partition);
+    for (const partition of this.mine.keys()) if (targets[partition] !== this.id) this.revoke(partition);
     const moves = owners.map((ownership, partition) =>
       this.move(partition, ownership, targets[partition], holders[partition]),
     );
@@ -267,17 +267,17 @@ export class Membership implements Member, Leased {
 
   // Revoking and claiming partitions
 
-  private give(partition: number): void {
+  private revoke(partition: number): void {
     const owned = this.mine.get(partition);
-    if (owned === undefined || this.giving.has(partition)) return;
-    const given = this.letGive(partition, owned).finally(() => {
-      this.giving.delete(partition);
+    if (owned === undefined || this.revocations.has(partition)) return;
+    const revocation = this.runRevocation(partition, owned).finally(() => {
+      this.revocations.delete(partition);
       void this.look(); // records that the partition is free
     });
-    this.giving.set(partition, given);
+    this.revocations.set(partition, revocation);
   }
 
-  private async letGive(partition: number, owned: EmbeddedOwnedPartition): Promise<void> {
+  private async runRevocation(partition: number, owned: EmbeddedOwnedPartition): Promise<void> {
     try {
       await this.owner.onRevoked(partition);
     } catch (error) {
@@ -296,7 +296,7 @@ export class Membership implements Member, Leased {
     target: string | undefined,
     holder: string | undefined,
   ): Promise<void> {
-    if (this.mine.has(partition) || this.giving.has(partition)) return;
+    if (this.mine.has(partition) || this.revocations.has(partition)) return;
     const { member, epoch } = ownership;
     const isFree = holder === undefined || holder === this.id;
     const comesBack = holder === this.id && member !== this.id;
@@ -367,8 +367,8 @@ export class Membership implements Member, Leased {
     this.leaving = true;
     this.toEnrol = true; // marked as leaving, so that the next look assigns nothing to it
     await this.look();
-    for (const partition of this.mine.keys()) this.give(partition); // needed if that look failed
-    await Promise.all(this.giving.values());
+    for (const partition of this.mine.keys()) this.revoke(partition); // needed if that look failed
+    await Promise.all(this.revocations.values());
     await this.look(); // records the revoked partitions as free
     this.ended = true;
     this.unwatch();

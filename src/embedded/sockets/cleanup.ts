@@ -25,9 +25,9 @@ const answerMs = 1_000;
 export async function removeLeftovers(directory: Directory, doorbells: Doorbells, clock: Clock): Promise<void> {
   const unidentified: string[] = [];
   for (const address of doorbells.others()) {
-    const lives = processLives(address);
-    if (lives === false) doorbells.bury(address);
-    if (lives === undefined) unidentified.push(address);
+    const isRunning = processLives(address);
+    if (isRunning === false) doorbells.bury(address);
+    if (isRunning === undefined) unidentified.push(address);
   }
   for (const address of unidentified) {
     if (!(await listens(path.join(directory.sockets, address), clock))) doorbells.bury(address);

@@ -140,7 +140,7 @@ export class Fanout<O extends Outlet> {
     this.#receivers.get(address)?.ended(outlet);
   }
   /** Handles the end of all outlets to a receiver. For a dead one no loss is reported. */
-  gone(address: string, isDead: boolean): void {
+  receiverLeft(address: string, isDead: boolean): void {
     this.#receivers.get(address)?.close(isDead ? undefined : 'its connection ended');
     this.#receivers.delete(address);
   }

@@ -30,7 +30,7 @@ export interface ListenerParts {
  */
 const helloWithinMs = 10_000;
 /** Connections without a hello. A hello is sent with the connection, so only a malicious process reaches this limit. */
-const strangersMax = 256;
+const unidentifiedMax = 256;
 const connectionsMax = 2_048;
 
 export class Listener {
@@ -135,7 +135,7 @@ export class Listener {
       connection,
       this.parts.clock.after(helloWithinMs, () => connection.destroy(`no hello within ${helloWithinMs} ms`)),
     );
-    if (this.unidentified.size > strangersMax) this.destroyOldest();
+    if (this.unidentified.size > unidentifiedMax) this.destroyOldest();
   }
   private forget(connection: Connection): void {
     this.unidentified.get(connection)?.cancel();
@@ -143,7 +143,7 @@ export class Listener {
   }
   private destroyOldest(): void {
     for (const oldest of this.unidentified.keys())
-      return oldest.destroy(`more than ${strangersMax} connections without a hello`);
+      return oldest.destroy(`more than ${unidentifiedMax} connections without a hello`);
   }
 }
 

@@ -47,7 +47,7 @@ const closeWithinMs = 1_000;
  * Limits the wait for the remaining data of a peer's other connection. A peer that closes takes no longer than
  * `closeWithinMs`.
  */
-const lastWordsMs = closeWithinMs + 100;
+const closeOthersAfterMs = closeWithinMs + 100;
 const deadMax = 20_000;
 /**
  * More queued bytes than this are sent before the turn ends, so that the receiver reads a burst while it is still being
@@ -254,12 +254,12 @@ export class Sockets implements Closable {
 
   private reportGone({ address, packets }: Peer): void {
     if (this.closedAtMs !== undefined) return;
-    const again = this.peers.get(address);
-    if (again !== undefined) {
-      again.packets ||= packets;
-      return this.letSpeak(again);
+    const replacement = this.peers.get(address);
+    if (replacement !== undefined) {
+      replacement.packets ||= packets;
+      return this.closeOthersLater(replacement);
     }
-    this.fanout.gone(address, this.dead(address));
+    this.fanout.receiverLeft(address, this.dead(address));
     for (const listener of this.goneListeners) {
       try {
         listener(address, packets);
@@ -272,8 +272,8 @@ export class Sockets implements Closable {
    * Closes the other connections after a delay. Data sent on the ended connection is lost, but an answer can still
    * arrive on another one.
    */
-  private letSpeak(peer: Peer): void {
-    this.parts.clock.after(lastWordsMs, () => destroyAll(peer.connections));
+  private closeOthersLater(peer: Peer): void {
+    this.parts.clock.after(closeOthersAfterMs, () => destroyAll(peer.connections));
   }
 
   private lose(peer: Peer, connection: Connection): void {
@@ -283,7 +283,7 @@ export class Sockets implements Closable {
       this.peers.delete(peer.address);
       if (this.closedAtMs === undefined) this.part(peer);
       else if (this.peers.size === 0) this.emptied();
-    } else if (at === 0) this.letSpeak(peer);
+    } else if (at === 0) this.closeOthersLater(peer);
   }
   /**
    * Reports that the peer has left. It first probes the socket: if that refuses, the peer is dead, and nothing is sent

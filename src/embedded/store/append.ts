@@ -49,7 +49,7 @@ interface Call {
   fail(error: unknown): void;
 }
 /** Queue of one partition. It writes one batch at a time; records that arrive meanwhile form the next one. */
-interface Lane {
+interface PartitionQueue {
   readonly topic: Topic;
   readonly partition: number;
   readonly keys: PlaceKeys;
@@ -70,7 +70,7 @@ export interface AppenderParts {
 }
 
 export class Appender {
-  private readonly lanes = new Map<string, Lane>();
+  private readonly queues = new Map<string, PartitionQueue>();
   private readonly running = new Set<Promise<void>>();
   private readonly capacity = new Capacity(waitingMax);
 
@@ -87,11 +87,11 @@ export class Appender {
     return new Promise((resolve, reject) => {
       const call = this.makeCall(topic.name, records.length, resolve, reject);
       records.forEach((record, index) => {
-        const lane = this.laneOf(topic, record.partition);
+        const queue = this.queueOf(topic, record.partition);
         // `encode` returned one buffer for each record.
         const bytes = encoded[index] as Buffer;
-        lane.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone: record.value === null, bytes });
-        this.start(lane);
+        queue.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone: record.value === null, bytes });
+        this.start(queue);
       });
     });
   }
@@ -167,23 +167,23 @@ export class Appender {
     return new BusError('Unreachable', `${store.path}: ${cause}`, { outcome, waitedMs: appendMs, cause });
   }
 
-  private laneOf(topic: Topic, partition: number): Lane {
+  private queueOf(topic: Topic, partition: number): PartitionQueue {
     const id = `${partition} ${topic.name}`;
-    const there = this.lanes.get(id);
+    const there = this.queues.get(id);
     if (there !== undefined) return there;
     const keys = new PlaceKeys(kinds.record, topic.name, partition);
     const endKey = partitionKey(kinds.end, [topic.name], partition);
-    const lane: Lane = { topic, partition, keys, endKey, waiting: [], end: undefined, busy: false };
-    this.lanes.set(id, lane);
-    return lane;
+    const queue: PartitionQueue = { topic, partition, keys, endKey, waiting: [], end: undefined, busy: false };
+    this.queues.set(id, queue);
+    return queue;
   }
 
-  private start(lane: Lane): void {
-    if (lane.busy) return;
-    lane.busy = true;
+  private start(queue: PartitionQueue): void {
+    if (queue.busy) return;
+    queue.busy = true;
     // Start after the current call stack, so that all appends of this moment share a batch.
     const run = Promise.resolve()
-      .then(() => this.run(lane))
+      .then(() => this.run(queue))
       .finally(() => this.running.delete(run));
     this.running.add(run);
   }
@@ -194,31 +194,31 @@ export class Appender {
   }
 
   /** Writes until nothing waits. Never rejects, because each batch settles the calls of its items. */
-  private async run(lane: Lane): Promise<void> {
+  private async run(queue: PartitionQueue): Promise<void> {
     let refusals = 0;
-    for (let batch = this.takeBatch(lane); batch.length > 0; batch = this.takeBatch(lane)) {
-      if (await this.tryWrite(lane, batch)) {
+    for (let batch = this.takeBatch(queue); batch.length > 0; batch = this.takeBatch(queue)) {
+      if (await this.tryWrite(queue, batch)) {
         refusals = 0;
         continue;
       }
       // Another process wrote first. Nothing was written, so this batch is retried before the records that arrived
       // meanwhile.
-      lane.waiting.unshift(...batch);
+      queue.waiting.unshift(...batch);
       refusals += 1;
       if (refusals > refusalsBeforePause) await sleep(this.parts.clock, this.parts.random.next() * pauseMsMax);
     }
-    lane.busy = false;
+    queue.busy = false;
   }
 
   /**
    * Returns the next batch. Items of calls that have failed are dropped here, so that they are not written after their
    * time limit.
    */
-  private takeBatch(lane: Lane): Item[] {
+  private takeBatch(queue: PartitionQueue): Item[] {
     const batch: Item[] = [];
     let bytes = 0;
     let taken = 0;
-    for (const item of lane.waiting) {
+    for (const item of queue.waiting) {
       if (batch.length >= batchRecordsMax || (bytes >= batchBytesMax && batch.length > 0)) break;
       taken += 1;
       if (item.call.over) this.free(item);
@@ -227,7 +227,7 @@ export class Appender {
         bytes += item.bytes.length;
       }
     }
-    lane.waiting.splice(0, taken);
+    queue.waiting.splice(0, taken);
     return batch;
   }
 
@@ -235,20 +235,20 @@ export class Appender {
    * Returns true if the batch is settled: written or failed. Returns false if another process wrote first and the batch
    * must be retried.
    */
-  private async tryWrite(lane: Lane, batch: readonly Item[]): Promise<boolean> {
+  private async tryWrite(queue: PartitionQueue, batch: readonly Item[]): Promise<boolean> {
     try {
-      const first = lane.topic.compacted ? this.readEnd(lane) : (lane.end ?? this.readEnd(lane));
+      const first = queue.topic.compacted ? this.readEnd(queue) : (queue.end ?? this.readEnd(queue));
       const end = first + batch.length;
-      const changes = lane.topic.compacted ? this.compacting(lane, batch, first) : plain(lane, batch, first);
-      changes.push({ key: lane.endKey, value: mark, version: end });
+      const changes = queue.topic.compacted ? this.compacting(queue, batch, first) : plain(queue, batch, first);
+      changes.push({ key: queue.endKey, value: mark, version: end });
       for (const { call } of batch) call.writing += 1;
-      const written = await this.parts.store.write({ key: lane.endKey, version: first }, changes, 'append');
-      lane.end = written ? end : undefined;
-      if (written) this.settle(lane, batch, first);
+      const written = await this.parts.store.write({ key: queue.endKey, version: first }, changes, 'append');
+      queue.end = written ? end : undefined;
+      if (written) this.settle(queue, batch, first);
       else for (const { call } of batch) call.writing -= 1;
       return written;
     } catch (error) {
-      lane.end = undefined;
+      queue.end = undefined;
       for (const item of batch) this.free(item);
       const counts = new Map<Call, number>();
       for (const { call } of batch) counts.set(call, (counts.get(call) ?? 0) + 1);
@@ -258,17 +258,17 @@ export class Appender {
     }
   }
 
-  private readEnd(lane: Lane): number {
+  private readEnd(queue: PartitionQueue): number {
     this.parts.store.refresh();
-    return this.parts.topics.bounds(lane.topic.name, lane.partition).end;
+    return this.parts.topics.bounds(queue.topic.name, queue.partition).end;
   }
 
-  private settle(lane: Lane, batch: readonly Item[], first: number): void {
-    this.parts.appended(lane.topic.name);
+  private settle(queue: PartitionQueue, batch: readonly Item[], first: number): void {
+    this.parts.appended(queue.topic.name);
     batch.forEach((item, index) => {
       this.free(item);
       const { call } = item;
-      call.places[item.index] = { partition: lane.partition, offset: first + index };
+      call.places[item.index] = { partition: queue.partition, offset: first + index };
       call.left -= 1;
       if (call.left === 0 && !call.over) call.done(call.places);
     });
@@ -282,33 +282,33 @@ export class Appender {
    * Returns the changes for a batch of a compacted topic. They remove the older record of each key in the same
    * transaction. Its offset was read together with the end that guards the transaction, so it is still valid.
    */
-  private compacting(lane: Lane, batch: readonly Item[], first: number): Change[] {
+  private compacting(queue: PartitionQueue, batch: readonly Item[], first: number): Change[] {
     const newest = new Map<string, number>();
     const changes: Change[] = [];
     batch.forEach((item, index) => {
       const offset = first + index;
-      const indexKey = newestKey(lane.topic.name, lane.partition, item.key ?? mark);
+      const indexKey = newestKey(queue.topic.name, queue.partition, item.key ?? mark);
       const id = indexKey.toString('latin1');
       const older = newest.get(id) ?? this.parts.store.version(indexKey);
       newest.set(id, offset);
       if (older !== undefined) {
-        changes.push({ key: lane.keys.at(older), value: null });
-        changes.push({ key: tombstoneKey(lane, older), value: null });
+        changes.push({ key: queue.keys.at(older), value: null });
+        changes.push({ key: tombstoneKey(queue, older), value: null });
       }
-      changes.push({ key: lane.keys.at(offset), value: item.bytes });
+      changes.push({ key: queue.keys.at(offset), value: item.bytes });
       changes.push({ key: indexKey, value: mark, version: offset });
-      if (item.tombstone) changes.push({ key: tombstoneKey(lane, offset), value: indexKey });
+      if (item.tombstone) changes.push({ key: tombstoneKey(queue, offset), value: indexKey });
     });
     return changes;
   }
 }
 
-function plain(lane: Lane, batch: readonly Item[], first: number): Change[] {
-  return batch.map((item, index) => ({ key: lane.keys.at(first + index), value: item.bytes }));
+function plain(queue: PartitionQueue, batch: readonly Item[], first: number): Change[] {
+  return batch.map((item, index) => ({ key: queue.keys.at(first + index), value: item.bytes }));
 }
 
-function tombstoneKey(lane: Lane, offset: number): Buffer {
-  return new PlaceKeys(kinds.tombstone, lane.topic.name, lane.partition).at(offset);
+function tombstoneKey(queue: PartitionQueue, offset: number): Buffer {
+  return new PlaceKeys(kinds.tombstone, queue.topic.name, queue.partition).at(offset);
 }
 
 /** Copies the key if the topic is compacted. Other topics do not need it once the record is encoded. */

@@ -186,8 +186,8 @@ test('waiting broadcasts end when their receiver has left, with a notice unless 
   for (const [address, outlet] of outlets) fanout.ended(address, outlet);
   await clock.advance(0);
   expect(ends.flat().map(({ handedOver }) => handedOver)).toEqual(Array(4).fill(undefined));
-  fanout.gone('dead', true);
-  fanout.gone('alive', false);
+  fanout.receiverLeft('dead', true);
+  fanout.receiverLeft('alive', false);
   await clock.advance(0);
   expect(ends.flat().map(({ handedOver }) => handedOver)).toEqual(Array(4).fill(0));
   expect(dropped).toEqual(Array(2).fill('to web#alive: its connection ended'));
