@@ -2,12 +2,12 @@
 import type { Clock, Random } from '../../base/clock';
 
 /** A debounced task. */
-export interface Soon {
-  ask(): void;
+export interface DebouncedTask {
+  request(): void;
   stop(): void;
 }
-/** Dependencies of {@link openSoon}. */
-export interface SoonParts {
+/** Dependencies of {@link debounce}. */
+export interface DebouncedTaskParts {
   readonly clock: Clock;
   readonly random: Random;
   /**
@@ -20,7 +20,10 @@ export interface SoonParts {
 }
 
 /** Creates the task. `run` must not reject. */
-export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () => Promise<void>): Soon {
+export function debounce(
+  { clock, random, jitterMs, gapMs }: DebouncedTaskParts,
+  run: () => Promise<void>,
+): DebouncedTask {
   let state: 'idle' | 'set' | 'runs' | 'runs, asked again' | 'stopped' = 'idle';
   let lastMs = -Infinity;
   let timer = { cancel: (): void => undefined };
@@ -40,7 +43,7 @@ export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () 
     else if (after === 'runs') state = 'idle';
   }
   return {
-    ask() {
+    request() {
       if (state === 'idle') set();
       else if (state === 'runs') state = 'runs, asked again';
     },
