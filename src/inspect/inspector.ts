@@ -183,7 +183,7 @@ export function openInspector(parts: InspectorParts): Inspector {
     const each = await Promise.all(names.map((name) => wantedOf(name, ofModule)));
     return {
       topics: async () => (await Promise.all(each.map((one) => one.topics()))).flat(),
-      wanted: (letter) => each.some((one) => one.wanted(letter)),
+      wanted: (decoded) => each.some((one) => one.wanted(decoded)),
     };
   }
 
@@ -197,9 +197,11 @@ export function openInspector(parts: InspectorParts): Inspector {
     const { queue, filter } = await resolve(name);
     return {
       topics: async () => queue.sources.map(({ topic }) => topic),
-      wanted: (letter) =>
-        (filter.entry === undefined || letter.entry === filter.entry) &&
-        queue.sources.some(({ topic, entry }) => topic === letter.topic && (entry === null || entry === letter.entry)),
+      wanted: (decoded) =>
+        (filter.entry === undefined || decoded.entry === filter.entry) &&
+        queue.sources.some(
+          ({ topic, entry }) => topic === decoded.topic && (entry === null || entry === decoded.entry),
+        ),
     };
   }
 
@@ -224,7 +226,7 @@ interface Resolved {
 }
 interface Wanted {
   topics(): Promise<readonly string[]>;
-  wanted(letter: DecodedMessage): boolean;
+  wanted(decoded: DecodedMessage): boolean;
 }
 
 function isOf(topic: string, module: string): boolean {

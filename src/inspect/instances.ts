@@ -30,7 +30,7 @@ async function ask({ bus, answerMs = 2_000 }: InspectorParts, instance: Instance
 export type QueueStatus = InstanceStatus['queues'][number];
 
 /** Yields each instance that reports a queue, with its status of that queue. */
-export function* sayingOf(queue: string, instances: readonly InstanceView[]): Generator<[InstanceView, QueueStatus]> {
+export function* statusesOf(queue: string, instances: readonly InstanceView[]): Generator<[InstanceView, QueueStatus]> {
   for (const instance of instances) {
     for (const one of instance.status?.queues ?? []) if (one.queue === queue) yield [instance, one];
   }
@@ -38,14 +38,14 @@ export function* sayingOf(queue: string, instances: readonly InstanceView[]): Ge
 
 export function unservedIn(queue: string, instances: readonly InstanceView[]): readonly UnservedView[] {
   const waiting = new Map<string, number>();
-  for (const [, { unserved }] of sayingOf(queue, instances)) {
+  for (const [, { unserved }] of statusesOf(queue, instances)) {
     for (const one of unserved) waiting.set(one.entry, (waiting.get(one.entry) ?? 0) + one.waiting);
   }
   return [...waiting].map(([entry, many]) => ({ entry, waiting: many, knownTo: knowing(queue, entry, instances) }));
 }
 
 function knowing(queue: string, entry: string, instances: readonly InstanceView[]): number {
-  return [...sayingOf(queue, instances)].filter(([, { entries }]) => entries.includes(entry)).length;
+  return [...statusesOf(queue, instances)].filter(([, { entries }]) => entries.includes(entry)).length;
 }
 
 /** The current work of the instances that consume a queue, as they report it. */
@@ -56,7 +56,7 @@ export interface Doing {
 }
 
 export function doingOf(queue: string, instances: readonly InstanceView[]): Doing {
-  const taken = !sayingOf(queue, instances).next().done;
+  const taken = !statusesOf(queue, instances).next().done;
   return {
     running: runningOf(queue, instances),
     isUnserved: (entry) => taken && entry !== '' && knowing(queue, entry, instances) === 0,
@@ -69,7 +69,7 @@ export interface RunningOn extends Running {
 }
 
 export function runningOf(queue: string, instances: readonly InstanceView[]): readonly RunningOn[] {
-  return [...sayingOf(queue, instances)].flatMap(([{ name }, { running }]) =>
+  return [...statusesOf(queue, instances)].flatMap(([{ name }, { running }]) =>
     running.map((one) => ({ ...one, on: name })),
   );
 }

@@ -50,13 +50,13 @@ export function viewOf({ topic, record, envelope, fault, id, entry, key }: Decod
   };
 }
 
-export function fits(letter: DecodedMessage, filter: MessageFilter): boolean {
+export function fits(decoded: DecodedMessage, filter: MessageFilter): boolean {
   const { key, entry, from, sinceMs } = filter;
-  if (key !== undefined && letter.key !== key) return false;
-  if (entry !== undefined && letter.entry !== entry && !letter.entry.endsWith(`.${entry}`)) return false;
-  if (sinceMs !== undefined && letter.record.timeMs < sinceMs) return false;
+  if (key !== undefined && decoded.key !== key) return false;
+  if (entry !== undefined && decoded.entry !== entry && !decoded.entry.endsWith(`.${entry}`)) return false;
+  if (sinceMs !== undefined && decoded.record.timeMs < sinceMs) return false;
   if (from === undefined) return true;
-  const sender = letter.envelope?.from ?? '';
+  const sender = decoded.envelope?.from ?? '';
   return sender === from || sender.startsWith(`${from}#`);
 }
 

@@ -31,14 +31,14 @@ export async function* findParked(
   const module = queue?.slice(0, queue.indexOf('.'));
   const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked'], module));
   const newest = new Map<string, number>();
-  for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
-    newest.set(placeKey(letter), letter.record.offset);
+  for await (const [decoded] of scan(parts.log, spans, budgetFor(parts))) {
+    newest.set(placeKey(decoded), decoded.record.offset);
   }
-  for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
-    if (newest.get(placeKey(letter)) !== letter.record.offset) continue;
-    const note = readNote(letter.record, letter.topic);
+  for await (const [decoded] of scan(parts.log, spans, budgetFor(parts))) {
+    if (newest.get(placeKey(decoded)) !== decoded.record.offset) continue;
+    const note = readNote(decoded.record, decoded.topic);
     if (!note || (queue !== undefined && note.queue !== queue)) continue;
-    if (fits(withNote(letter, note), filter)) yield { topic: letter.topic, note, record: letter.record };
+    if (fits(withNote(decoded, note), filter)) yield { topic: decoded.topic, note, record: decoded.record };
   }
 }
 
@@ -80,8 +80,8 @@ export function parkedView({ topic, note, record }: Parked): ParkedView {
 }
 
 /** Adds the id, entry and key from the note, because the envelope of a parked message can be unreadable. */
-function withNote(letter: DecodedMessage, { id, entry, key }: ParkedNote): DecodedMessage {
-  return { ...letter, id, entry, key };
+function withNote(decoded: DecodedMessage, { id, entry, key }: ParkedNote): DecodedMessage {
+  return { ...decoded, id, entry, key };
 }
 
 /**
@@ -93,18 +93,22 @@ export async function readRepaired(parts: InspectorParts): Promise<ReadonlyMap<s
   const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
   for await (const [{ record }] of scan(parts.log, spans, budgetFor(parts))) {
     const { key, value, headers } = record;
-    const mended = value === null ? mendedOf(headers['mended']) : undefined;
-    if (key && mended) found.set(Buffer.from(key).toString(), mended);
+    const repaired = value === null ? repairedOf(headers['mended']) : undefined;
+    if (key && repaired) found.set(Buffer.from(key).toString(), repaired);
   }
   return found;
 }
 
-function mendedOf(line = ''): Repaired | undefined {
+function repairedOf(line = ''): Repaired | undefined {
   try {
-    const mended: unknown = JSON.parse(line);
-    if (typeof mended !== 'object' || mended === null || !('how' in mended && 'by' in mended && 'atMs' in mended))
+    const repaired: unknown = JSON.parse(line);
+    if (
+      typeof repaired !== 'object' ||
+      repaired === null ||
+      !('how' in repaired && 'by' in repaired && 'atMs' in repaired)
+    )
       return;
-    const { how, by, atMs } = mended;
+    const { how, by, atMs } = repaired;
     if ((how !== 'replayed' && how !== 'dropped') || typeof by !== 'string' || typeof atMs !== 'number') return;
     return { how, by, atMs };
   } catch {

@@ -20,30 +20,30 @@ export async function* peekQueue(
 ): AsyncGenerator<WaitingView> {
   const doing = doingOf(queue, instances);
   const before = new Map<string, string>();
-  for await (const [letter, backlog] of readUnsettled(parts, backlogs, budgetFor(parts))) {
-    const behind = letter.key === null ? undefined : before.get(letter.key);
-    if (letter.key !== null && before.size < keysMax) before.set(letter.key, letter.id);
-    if (fits(letter, filter)) yield waitingView(letter, backlog, doing, behind ?? null);
+  for await (const [decoded, backlog] of readUnsettled(parts, backlogs, budgetFor(parts))) {
+    const behind = decoded.key === null ? undefined : before.get(decoded.key);
+    if (decoded.key !== null && before.size < keysMax) before.set(decoded.key, decoded.id);
+    if (fits(decoded, filter)) yield waitingView(decoded, backlog, doing, behind ?? null);
   }
 }
 
 export function waitingView(
-  letter: DecodedMessage,
+  decoded: DecodedMessage,
   backlog: Backlog,
   { running, isUnserved }: Doing,
   behind: string | null,
 ): WaitingView {
-  const { partition, offset } = letter.record;
-  const now = running.find((one) => one.id === letter.id && one.partition === partition && one.offset === offset);
+  const { partition, offset } = decoded.record;
+  const now = running.find((one) => one.id === decoded.id && one.partition === partition && one.offset === offset);
   const tried = backlog.tried.get(offset);
   const attempts = now ? now.attempt - 1 : (tried?.attempts ?? 0);
   return {
-    ...viewOf(letter),
+    ...viewOf(decoded),
     state: now ? 'running' : attempts > 0 ? 'in backoff' : 'waiting',
     attempts,
     on: now?.on ?? null,
     note: now?.note ?? '',
-    unserved: !now && isUnserved(letter.entry),
+    unserved: !now && isUnserved(decoded.entry),
     behind,
   };
 }

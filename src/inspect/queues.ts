@@ -1,6 +1,6 @@
 /** Counts the waiting messages of each queue, from the watermark of its group to the end of the log. */
 import { readBacklog, type Backlog } from './backlog';
-import { runningOf, sayingOf, unservedIn } from './instances';
+import { runningOf, statusesOf, unservedIn } from './instances';
 import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
 import { budgetOf, scan, type Budget } from './scan';
@@ -51,8 +51,8 @@ async function countPicked(
   let unsettled = 0;
   let oldest: DecodedMessage | undefined;
   try {
-    for await (const [letter] of readUnsettled(parts, backlogs, budgetFor(parts))) {
-      oldest ??= letter;
+    for await (const [decoded] of readUnsettled(parts, backlogs, budgetFor(parts))) {
+      oldest ??= decoded;
       unsettled++;
     }
     return { unsettled, exact: true, oldest };
@@ -93,14 +93,14 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const { name, backlogs, unsettled, exact, about, blocked, oldest } = counted;
   const { queue, module } = name;
   const running = runningOf(queue, instances).length;
-  const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
+  const takers = new Set([...statusesOf(queue, instances)].map(([{ name: taker }]) => taker));
   // The log keeps the owner of a partition after that instance has ended, until another member removes it from the
   // group.
   const alive = new Set(instances.map((instance) => instance.name));
   for (const { owner } of backlogs) if (owner !== null && alive.has(owner)) takers.add(owner);
   const waiting = Math.max(0, unsettled - running);
   const unserved = unservedIn(queue, instances);
-  const paused = new Set([...sayingOf(queue, instances)].flatMap(([, saying]) => saying.paused));
+  const paused = new Set([...statusesOf(queue, instances)].flatMap(([, status]) => status.paused));
   return {
     queue,
     module,
@@ -111,7 +111,7 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     about,
     blocked,
     running,
-    inBackoff: [...sayingOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
+    inBackoff: [...statusesOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
     parked: parked.get(queue) ?? 0,
     instances: takers.size,

@@ -27,9 +27,9 @@ export async function* scan<S extends Span>(
   await Promise.all(readers.map((reader) => reader.fill()));
   for (;;) {
     const first = oldest(readers);
-    const letter = first?.take();
-    if (!first || !letter) return;
-    yield [letter, first.span];
+    const decoded = first?.take();
+    if (!first || !decoded) return;
+    yield [decoded, first.span];
     await first.fill();
   }
 }
@@ -41,7 +41,7 @@ function oldest<S extends Span>(readers: readonly SpanReader<S>[]): SpanReader<S
 }
 
 class SpanReader<S extends Span> {
-  #letters: DecodedMessage[] = [];
+  #decoded: DecodedMessage[] = [];
   #at = 0;
   #next: number;
 
@@ -55,17 +55,17 @@ class SpanReader<S extends Span> {
 
   /** Append time of the next record; Infinity when there is none. */
   get headMs(): number {
-    return this.#letters[this.#at]?.record.timeMs ?? Infinity;
+    return this.#decoded[this.#at]?.record.timeMs ?? Infinity;
   }
 
   take(): DecodedMessage | undefined {
-    return this.#letters[this.#at++];
+    return this.#decoded[this.#at++];
   }
 
   /** Reads the next chunk when no record is left in memory. */
   async fill(): Promise<void> {
     const { topic, partition, end } = this.span;
-    while (this.#at >= this.#letters.length && this.#next < end) {
+    while (this.#at >= this.#decoded.length && this.#next < end) {
       if (this.budget.left <= 0) throw new StoppedEarly(this.budget.of);
       this.#skip();
       const most = Math.min(chunk.messages, this.budget.left); // other readers draw on the budget at the same time
@@ -75,7 +75,7 @@ class SpanReader<S extends Span> {
       this.budget.left += most - records.length;
       const last = records.at(-1);
       this.#next = last && last.offset < end ? last.offset + 1 : end;
-      this.#letters = records
+      this.#decoded = records
         .filter(({ offset }) => isWithin(this.span, offset))
         .map((one) => readEnvelopeAndBody(topic, one));
       this.#at = 0;

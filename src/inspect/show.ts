@@ -23,17 +23,17 @@ export async function findMessages(
 ): Promise<readonly FoundView[]> {
   const parked = await parkedByOrigin(parts, idStart);
   const topics = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['work', 'events']));
-  const letters: DecodedMessage[] = [];
-  for await (const [letter] of scan(parts.log, topics, budgetFor(parts))) {
-    if (letter.id.startsWith(idStart)) letters.push(letter);
-    if (letters.length >= foundMax) break;
+  const matches: DecodedMessage[] = [];
+  for await (const [decoded] of scan(parts.log, topics, budgetFor(parts))) {
+    if (decoded.id.startsWith(idStart)) matches.push(decoded);
+    if (matches.length >= foundMax) break;
   }
   const placesOf = await openPlaces(parts, [...queues.values()], instances);
-  const found = letters.map((letter) => {
-    const origin = placeOf(letter.topic, letter.record);
+  const found = matches.map((decoded) => {
+    const origin = placeOf(decoded.topic, decoded.record);
     const aside = parked.get(origin) ?? [];
     parked.delete(origin);
-    return { message: viewOf(letter), places: withParked(placesOf(letter), aside) };
+    return { message: viewOf(decoded), places: withParked(placesOf(decoded), aside) };
   });
   // The originals of these were deleted or not read, so the parked copy is shown.
   for (const [first, ...more] of parked.values()) {
@@ -70,28 +70,28 @@ async function openPlaces(
   parts: InspectorParts,
   queues: readonly QueueName[],
   instances: readonly InstanceView[],
-): Promise<(letter: DecodedMessage) => readonly PlaceView[]> {
+): Promise<(decoded: DecodedMessage) => readonly PlaceView[]> {
   const all = await Promise.all(
     queues.map(async ({ queue, ...name }) => {
       const backlogs = await readBacklogs(parts, { queue, ...name });
       return { queue, backlogs, doing: doingOf(queue, instances) };
     }),
   );
-  const mended = await readRepaired(parts);
-  return (letter) =>
+  const repaired = await readRepaired(parts);
+  return (decoded) =>
     all.flatMap(({ queue, backlogs, doing }): readonly PlaceView[] => {
-      const backlog = backlogs.find((one) => isFor(one, letter));
+      const backlog = backlogs.find((one) => isFor(one, decoded));
       if (!backlog) return [];
-      if (!isWithin(backlog, letter.record.offset)) {
-        const by = mended.get(parkedKey(queue, letter.topic, letter.record)) ?? null;
+      if (!isWithin(backlog, decoded.record.offset)) {
+        const by = repaired.get(parkedKey(queue, decoded.topic, decoded.record)) ?? null;
         return [{ queue, state: 'settled', attempts: 0, on: null, unserved: false, parked: null, mended: by }];
       }
-      const { state, attempts, on, unserved } = waitingView(letter, backlog, doing, null);
+      const { state, attempts, on, unserved } = waitingView(decoded, backlog, doing, null);
       return [{ queue, state, attempts, on, unserved, parked: null, mended: null }];
     });
 }
 
-function isFor({ topic, partition, source }: Backlog, letter: DecodedMessage): boolean {
-  if (topic !== letter.topic || partition !== letter.record.partition) return false;
-  return source.entry === null || source.entry === letter.entry;
+function isFor({ topic, partition, source }: Backlog, decoded: DecodedMessage): boolean {
+  if (topic !== decoded.topic || partition !== decoded.record.partition) return false;
+  return source.entry === null || source.entry === decoded.entry;
 }

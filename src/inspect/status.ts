@@ -42,14 +42,14 @@ export async function findAlarms(parts: InspectorParts, counted: readonly Counte
     const view = first.get(before.name.queue);
     if (!view) continue;
     const now = await count(parts, before.name);
-    const failure = await failureOf(parts, before, now, view, around);
+    const failure = await stallOf(parts, before, now, view, around);
     if (!failure) continue;
     first.set(view.queue, { ...view, state: failure.what });
     alarms.push({ severity: failure.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...failure });
   }
   alarms.push(...(await alarmsOfWaiting(parts.log, counted, first)));
   const queues = [...first.values()];
-  alarms.push(...queues.filter(({ state }) => state === 'nobody').map(nobodyTakes));
+  alarms.push(...queues.filter(({ state }) => state === 'nobody').map(noConsumerAlarm));
   alarms.push(
     ...queues.flatMap(knownToFew),
     ...queues.flatMap(pausedBySettings),
@@ -64,27 +64,34 @@ function isSlow(view: QueueView | undefined): boolean {
   return works && (view.oldestMs ?? 0) > slowMs;
 }
 
-interface Trouble extends Pick<Alarm, 'forMs' | 'message' | 'next'> {
+interface Stall extends Pick<Alarm, 'forMs' | 'message' | 'next'> {
   readonly what: 'stuck' | 'growing';
 }
 
-async function failureOf(
+async function stallOf(
   parts: InspectorParts,
   before: Counted,
   now: Counted,
   { queue, waiting, oldestMs }: QueueView,
   { instances, nowMs }: Around,
-): Promise<Trouble | undefined> {
+): Promise<Stall | undefined> {
   const doing = doingOf(queue, instances);
   const lane = await stuckLane(parts, now.backlogs, doing, nowMs);
   if (lane) return { what: 'stuck', ...lane };
   const done = endOf(now) - endOf(before) - (now.unsettled - before.unsettled);
   const next = `busbar peek ${queue}`;
   if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
-    const [longest] = doing.running.toSorted((one, other) => one.sinceMs - other.sinceMs);
-    const runs = longest && `${longest.id} has been running on ${longest.on} for ${seconds(nowMs - longest.sinceMs)}`;
+    const [longestRunning] = doing.running.toSorted((one, other) => one.sinceMs - other.sinceMs);
+    const runs =
+      longestRunning &&
+      `${longestRunning.id} has been running on ${longestRunning.on} for ${seconds(nowMs - longestRunning.sinceMs)}`;
     const message = `${waiting} wait, none was handled for a second; ${runs ?? 'no message is running'}`;
-    return { what: 'stuck', forMs: oldestMs, message, next: longest ? `busbar show ${longest.id}` : next };
+    return {
+      what: 'stuck',
+      forMs: oldestMs,
+      message,
+      next: longestRunning ? `busbar show ${longestRunning.id}` : next,
+    };
   }
   const more = now.unsettled - before.unsettled;
   if (more <= 0) return undefined;
@@ -112,11 +119,11 @@ async function stuckLane(
   const heads = new Map<string, WaitingView>();
   const behind = new Map<string, number>();
   try {
-    for await (const [letter, backlog] of readUnsettled(parts, backlogs, budgetOf(lanesMax))) {
-      if (letter.key === null) continue;
-      const lane = `${letter.topic} ${letter.key}`;
+    for await (const [decoded, backlog] of readUnsettled(parts, backlogs, budgetOf(lanesMax))) {
+      if (decoded.key === null) continue;
+      const lane = `${decoded.topic} ${decoded.key}`;
       if (heads.has(lane)) behind.set(lane, (behind.get(lane) ?? 0) + 1);
-      else heads.set(lane, waitingView(letter, backlog, doing, null));
+      else heads.set(lane, waitingView(decoded, backlog, doing, null));
     }
   } catch (error) {
     if (!(error instanceof StoppedEarly)) throw error; // the oldest messages were read, which is sufficient
@@ -182,7 +189,7 @@ function isBlocked(part: string, blocked: readonly Alarm[], counted: readonly Co
 /** Prefixes of parts that have an alarm of their own, or that another verb lists. */
 const reportedElsewhere = ['queue ', 'setting ', 'events of '];
 
-function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
+function noConsumerAlarm({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   const message = `${waiting} wait, and no instance of ${module} handles them`;
   return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, message, next: `busbar peek ${queue}` };
 }

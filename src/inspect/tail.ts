@@ -8,7 +8,7 @@ export interface TailWhat {
   /** Returns the topics to follow. It is called again every second, and new topics are read from their start. */
   topics(): Promise<readonly string[]>;
   /** Returns true for a message of these topics that must be yielded. */
-  wanted(letter: DecodedMessage): boolean;
+  wanted(decoded: DecodedMessage): boolean;
   readonly filter: MessageFilter;
   /** Ends the iteration when it aborts. */
   readonly signal: AbortSignal;
@@ -55,8 +55,8 @@ export async function* follow(parts: InspectorParts, what: TailWhat): AsyncGener
       if (tail) reading.set(next.topic, readOf(next.topic, tail));
       if (next.gap) what.missed(next.gap.message);
       for (const record of next.records) {
-        const letter = readEnvelopeAndBody(next.topic, record);
-        if (what.wanted(letter) && fits(letter, filter)) yield viewOf(letter);
+        const decoded = readEnvelopeAndBody(next.topic, record);
+        if (what.wanted(decoded) && fits(decoded, filter)) yield viewOf(decoded);
       }
     }
   } finally {
