@@ -123,8 +123,8 @@ class KafkaLog {
   }
 
   async #append(topic: string, records: readonly Append[]): Promise<readonly Place[]> {
-    const landed = await this.#sender.append(topic, records);
-    return landed.map(({ partition, offset }) => ({ partition, offset }));
+    const acknowledged = await this.#sender.append(topic, records);
+    return acknowledged.map(({ partition, offset }) => ({ partition, offset }));
   }
 
   async #tail(topic: string, from: TailFrom): Promise<Tail> {
@@ -178,10 +178,10 @@ class KafkaLog {
       let end = Infinity; // until the bounds are requested
       for (let empty = 0; next < end && empty < emptyMax; empty++) {
         const bytesMax = Math.min(Math.max(max.bytes, 1), peekBytesMax);
-        const ask = { partitions: [{ ...topicPartition, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
+        const request = { partitions: [{ ...topicPartition, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
         const [answer] = await this.parts.client.fetch(
           { node: this.#metadata.mustLead(topicPartition), channel: 'admin' },
-          ask,
+          request,
         );
         if (answer?.records.length) return atMost(answer.records, max);
         const error = answer?.error;

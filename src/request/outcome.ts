@@ -70,8 +70,8 @@ function whenChecked(checked: unknown, make: () => Reply, refused: (error: unkno
 
 /** Adds the responder to the message of an error that the handler caused, since the caller is not at fault. */
 function byHandler({ self }: ReplyParts, { code, message, details }: AnyBusError): Parameters<typeof errorReply>[0] {
-  const said = `${message}; the value is from the handler at ${self}`;
-  return { code, message: said, details: code === 'Invalid' ? { ...details, instance: self } : details };
+  const text = `${message}; the value is from the handler at ${self}`;
+  return { code, message: text, details: code === 'Invalid' ? { ...details, instance: self } : details };
 }
 
 function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): BusError<'HandlerFailed'> {
@@ -101,16 +101,16 @@ export function errorReply<C extends BusCode>({
   message: string;
   details: BusDetails[C];
 }): Reply {
-  const said = short(message);
+  const text = short(message);
   try {
-    return { status: 'error', code, body: encodeBody({ message: said, details }, errorBytesMax) };
+    return { status: 'error', code, body: encodeBody({ message: text, details }, errorBytesMax) };
   } catch {
     const facts = Object.entries(details).map(([name, value]) => [name, canBeSent(value) ? value : inWords(value)]);
-    const all = { message: said, details: Object.fromEntries(facts) };
+    const all = { message: text, details: Object.fromEntries(facts) };
     return {
       status: 'error',
       code,
-      body: encodeBody(canBeSent(all) ? all : { message: said, details: {} }, errorBytesMax),
+      body: encodeBody(canBeSent(all) ? all : { message: text, details: {} }, errorBytesMax),
     };
   }
 }

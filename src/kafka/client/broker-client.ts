@@ -64,20 +64,20 @@ export interface BrokerClient extends Closable {
    * `error` with `until` means that the records at `next` arrived and cannot be read. If they arrived damaged, the
    * connection is closed.
    */
-  fetch(at: Route, ask: FetchRequest, signal?: AbortSignal): Promise<readonly Fetched[]>;
+  fetch(at: Route, request: FetchRequest, signal?: AbortSignal): Promise<readonly Fetched[]>;
   /**
    * Returns the first offset at or after a time. 'end' is the offset at which readers must wait. 'high' is the offset
    * of the next record, which is higher while a transaction is open. A request must not contain both.
    */
   listOffsets(
     at: Route,
-    ask: readonly (TopicPartition & { readonly time: 'start' | 'end' | 'high' | number })[],
+    request: readonly (TopicPartition & { readonly time: 'start' | 'end' | 'high' | number })[],
     timeoutMs?: number,
   ): Promise<readonly (PartitionResult & { readonly offset: number })[]>;
   /** Deletes the records below `before`. */
   deleteRecords(
     at: Route,
-    ask: readonly (TopicPartition & { readonly before: number })[],
+    request: readonly (TopicPartition & { readonly before: number })[],
     timeoutMs?: number,
   ): Promise<readonly (PartitionResult & { readonly start: number })[]>;
 

@@ -47,7 +47,8 @@ const spareMs = 2_000;
 export function openKafkajs(options: KafkajsOptions): BrokerClient {
   const links = new Links(options);
   const { clock, requestMs = requestMsDefault } = options;
-  const one = <T>(at: Route, ask: ApiRequest<T>, timeoutMs = requestMs): Promise<T> => links.ask(at, ask, timeoutMs);
+  const one = <T>(at: Route, request: ApiRequest<T>, timeoutMs = requestMs): Promise<T> =>
+    links.request(at, request, timeoutMs);
   return {
     async metadata(names, timeoutMs = requestMs) {
       const found = await links.askAny(requests.metadata(names), timeoutMs);
@@ -63,15 +64,16 @@ export function openKafkajs(options: KafkajsOptions): BrokerClient {
     // The broker must time out first. Otherwise the deadline passes and closes the connection.
     produce: (at, batches, timeoutMs) =>
       one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),
-    async fetch(at, ask, signal) {
-      const asked = one(at, requests.fetch(ask), ask.maxWaitMs + (ask.spareMs ?? spareMs));
+    async fetch(at, request, signal) {
+      const response = one(at, requests.fetch(request), request.maxWaitMs + (request.spareMs ?? spareMs));
       const isDamaged = ({ error }: Fetched): boolean => error?.code === 'CORRUPT_MESSAGE' && error.until !== undefined;
-      const found = await orNothing(asked, signal);
+      const found = await orNothing(response, signal);
       if (found.some(isDamaged)) links.end(at, 'it returned damaged records');
       return found;
     },
-    listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
-    deleteRecords: (at, ask, timeoutMs = requestMs) => one(at, requests.deleteRecords(ask, timeoutMs), timeoutMs),
+    listOffsets: (at, request, timeoutMs) => one(at, requests.listOffsets(request), timeoutMs),
+    deleteRecords: (at, request, timeoutMs = requestMs) =>
+      one(at, requests.deleteRecords(request, timeoutMs), timeoutMs),
     joinGroup: (at, join) => one(at, groups.joinGroup(join), join.rebalanceMs + spareMs),
     syncGroup: (at, as, assignments, timeoutMs) => one(at, groups.syncGroup(as, assignments), timeoutMs),
     heartbeat: (at, as, timeoutMs) => one(at, groups.heartbeat(as), timeoutMs),
@@ -124,22 +126,22 @@ class Links {
     for (const { node, host, port } of nodes) this.#places.set(node, `${host}:${port}`);
   }
 
-  async ask<T>({ node, channel }: Route, ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
+  async request<T>({ node, channel }: Route, request: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const place = this.#places.get(node);
     if (place === undefined)
       throw new KafkaError('UNKNOWN_NODE', `the address of broker ${node} is not known`, { sent: false });
-    return this.#ask(place, channel, ask, timeoutMs);
+    return this.#ask(place, channel, request, timeoutMs);
   }
-  async #ask<T>(place: string, channel: string, ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
+  async #ask<T>(place: string, channel: string, request: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const { overdue, clock } = this.options;
-    const asked = this.#link(place, channel).ask(ask, timeoutMs);
-    if (!overdue || this.#overdue.has(place) || waitingRequests.includes(ask.name)) return asked;
+    const response = this.#link(place, channel).ask(request, timeoutMs);
+    if (!overdue || this.#overdue.has(place) || waitingRequests.includes(request.name)) return response;
     const timer = clock.after(overdueMs, () => {
       if (this.#overdue.has(place) || this.#closed) return;
       this.#overdue.add(place);
-      overdue(`the broker at ${place} has not answered ${ask.name} for ${overdueMs} ms`);
+      overdue(`the broker at ${place} has not answered ${request.name} for ${overdueMs} ms`);
     });
-    return asked.finally(() => timer.cancel());
+    return response.finally(() => timer.cancel());
   }
 
   /** Ends a connection, so that the next request opens a new one. The old network path can be what damaged the data. */
@@ -149,15 +151,15 @@ class Links {
   }
 
   /** Sends the request to each known broker, once, until one answers. */
-  async askAny<T>(ask: ApiRequest<T>, timeoutMs: number): Promise<T> {
+  async askAny<T>(request: ApiRequest<T>, timeoutMs: number): Promise<T> {
     const { clock } = this.options;
     const end = clock.mono() + timeoutMs;
     const failures: KafkaError[] = [];
     const attemptMs = Math.min(attemptMsMax, timeoutMs * attemptShare);
-    for (const place of this.#inTurn(ask.name)) {
+    for (const place of this.#inTurn(request.name)) {
       if (clock.mono() >= end) break;
       try {
-        return await this.#ask(place, 'any', ask, Math.min(end - clock.mono(), attemptMs));
+        return await this.#ask(place, 'any', request, Math.min(end - clock.mono(), attemptMs));
       } catch (error) {
         if (!(error instanceof KafkaError) || error.fatal || error.code === 'CLOSED') throw error;
         failures.push(error);

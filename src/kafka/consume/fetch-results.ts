@@ -38,12 +38,12 @@ export class FetchResults {
 
   take(
     node: number,
-    asked: TopicPartition & { readonly offset: number },
+    requested: TopicPartition & { readonly offset: number },
     answer: Fetched,
     members: readonly FetchBuffer[],
   ): void {
     const { error } = answer;
-    const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
+    const fits = members.filter(({ next }) => next >= requested.offset && next <= answer.next);
     fits.forEach((buffer, i) => {
       if (error === null) {
         this.parts.readHealth.works(buffer);
@@ -57,11 +57,11 @@ export class FetchResults {
       if (error === null) this.parts.metadata.held.see(buffer, answer);
     });
     if (error === null) return;
-    const leader = this.parts.metadata.leader(asked);
+    const leader = this.parts.metadata.leader(requested);
     if (error.step === 'leader' && leader !== undefined && leader !== node) return; // it is fetched from the new leader
     const ofAll = error.step === 'leader' || (error.fatal && error.until === undefined);
     const affected = ofAll ? members : members.filter((p) => p.next === answer.next);
-    if (error.step === 'leader') this.parts.metadata.invalidateLeader(asked, node);
+    if (error.step === 'leader') this.parts.metadata.invalidateLeader(requested, node);
     for (const buffer of affected) this.#refused(buffer, error);
   }
 

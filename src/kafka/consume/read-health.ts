@@ -30,8 +30,8 @@ export class ReadHealth {
     topic.reported = true;
     const partitions = [...new Set([...topic.bad.keys()].map(({ partition }) => partition))].toSorted((a, b) => a - b);
     const part = `${position.topic}/${partitions.join()}`;
-    const said = `${part} could not be read for ${Math.round(nowMs - sinceMs)} ms: ${reason}`;
-    notices.emit({ type: 'state', part: `reading ${position.topic}`, ok: false, reason: said });
+    const message = `${part} could not be read for ${Math.round(nowMs - sinceMs)} ms: ${reason}`;
+    notices.emit({ type: 'state', part: `reading ${position.topic}`, ok: false, reason: message });
   }
 
   /** Records that a position was read, or was closed. */

@@ -88,8 +88,8 @@ export function assignmentsOf(
 ): readonly { readonly memberId: string; readonly assignment: Uint8Array }[] {
   if (leaderId !== memberId) return [];
   const candidates = members.flatMap(({ id, metadata }) => {
-    const said = decodeSubscription(metadata);
-    return said?.topic === topic ? [{ id, declared: said.declared }] : [];
+    const subscription = decodeSubscription(metadata);
+    return subscription?.topic === topic ? [{ id, declared: subscription.declared }] : [];
   });
   const assigned = assign(candidates, partitions);
   const none = { partitions: [], moving: false, round: -1, again: false };

@@ -8,7 +8,7 @@ export interface AssignedPartitionsParts {
   readonly group: string;
   readonly owner: Owner;
   readonly notices: Notices;
-  readonly open: (given: Pick<OwnedParts, 'partition' | 'epoch' | 'committed'>) => KafkaOwnedPartition;
+  readonly open: (revocation: Pick<OwnedParts, 'partition' | 'epoch' | 'committed'>) => KafkaOwnedPartition;
   /** Resolves when no commit of the partition waits or is in flight. */
   readonly settled: (owned: KafkaOwnedPartition) => Promise<void>;
   readonly lost: (owned: KafkaOwnedPartition, reason: string) => void;
@@ -19,18 +19,18 @@ export interface AssignedPartitionsParts {
 export class AssignedPartitions {
   readonly #held = new Map<number, KafkaOwnedPartition>();
   /** Running `give` calls by partition, including those of partitions that were lost meanwhile. */
-  readonly #giving = new Map<number, Promise<void>>();
+  readonly #revocations = new Map<number, Promise<void>>();
   readonly #had = new Set<number>();
 
   constructor(private readonly parts: AssignedPartitionsParts) {}
 
   /** Partitions that the member owns and keeps. */
   get owned(): readonly number[] {
-    return [...this.#held.keys()].filter((partition) => !this.#giving.has(partition));
+    return [...this.#held.keys()].filter((partition) => !this.#revocations.has(partition));
   }
   /** Partitions that it lost, and that no other member is known to own since. */
   get had(): readonly number[] {
-    return [...this.#had].filter((partition) => !this.#giving.has(partition));
+    return [...this.#had].filter((partition) => !this.#revocations.has(partition));
   }
   /** Removes partitions that another member owns from those that were lost. */
   forget(partitions: Iterable<number>): void {
@@ -38,17 +38,17 @@ export class AssignedPartitions {
   }
   /** Partitions that it still owns but is releasing. */
   get revoking(): readonly number[] {
-    return [...this.#giving.keys()].filter((partition) => this.#held.has(partition));
+    return [...this.#revocations.keys()].filter((partition) => this.#held.has(partition));
   }
   /** Partitions that it lost while releasing them. It cannot own them again until their `give` has ended. */
   get busy(): readonly number[] {
-    return [...this.#giving.keys()].filter((partition) => !this.#held.has(partition));
+    return [...this.#revocations.keys()].filter((partition) => !this.#held.has(partition));
   }
   get empty(): boolean {
-    return this.#held.size === 0 && this.#giving.size === 0;
+    return this.#held.size === 0 && this.#revocations.size === 0;
   }
   can(partition: number): boolean {
-    return !this.#held.has(partition) && !this.#giving.has(partition);
+    return !this.#held.has(partition) && !this.#revocations.has(partition);
   }
 
   assign(partition: number, epoch: number, committed: Commit | null): void {
@@ -61,22 +61,22 @@ export class AssignedPartitions {
   /** Starts to release a partition. This cannot be undone. */
   revoke(partition: number): void {
     const owned = this.#held.get(partition);
-    if (owned === undefined || this.#giving.has(partition)) return;
-    const given = this.#letGive(partition, owned).finally(() => {
-      this.#giving.delete(partition);
+    if (owned === undefined || this.#revocations.has(partition)) return;
+    const revocation = this.#runRevocation(partition, owned).finally(() => {
+      this.#revocations.delete(partition);
       this.parts.released(partition);
     });
-    this.#giving.set(partition, given);
+    this.#revocations.set(partition, revocation);
   }
   revokeAll(): void {
     for (const partition of this.#held.keys()) this.revoke(partition);
   }
   /** Resolves when no `give` is running. */
   async revoked(): Promise<void> {
-    while (this.#giving.size > 0) await Promise.all(this.#giving.values());
+    while (this.#revocations.size > 0) await Promise.all(this.#revocations.values());
   }
 
-  async #letGive(partition: number, owned: KafkaOwnedPartition): Promise<void> {
+  async #runRevocation(partition: number, owned: KafkaOwnedPartition): Promise<void> {
     try {
       await this.parts.owner.onRevoked(partition);
     } catch (error) {

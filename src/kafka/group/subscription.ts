@@ -54,14 +54,15 @@ export function decodeSubscription(
     const body = new Reader(Buffer.from(bytes));
     body.i16();
     const [topic] = body.list((one) => one.text());
-    const said = parseMarked(body.blob()) as Partial<Record<keyof Subscription, unknown>> | undefined; // checked below
-    if (topic === undefined || !said) return undefined;
-    const { instance, leaving, round } = said;
-    const [owned, giving, busy] = [numbers(said.owned), numbers(said.giving), numbers(said.busy)];
+    // The types of its fields are checked below.
+    const parsed = parseMarked(body.blob()) as Partial<Record<keyof Subscription, unknown>> | undefined;
+    if (topic === undefined || !parsed) return undefined;
+    const { instance, leaving, round } = parsed;
+    const [owned, giving, busy] = [numbers(parsed.owned), numbers(parsed.giving), numbers(parsed.busy)];
     if (typeof instance !== 'string' || typeof round !== 'number' || !owned || !giving || !busy) return undefined;
     // Members of busbar 0.1.0 do not declare these fields.
-    const [had, serves, misses] = [numbers(said.had ?? []), texts(said.serves), missesOf(said.misses ?? {})];
-    if (!had || !misses || (said.serves !== undefined && !serves)) return undefined;
+    const [had, serves, misses] = [numbers(parsed.had ?? []), texts(parsed.serves), missesOf(parsed.misses ?? {})];
+    if (!had || !misses || (parsed.serves !== undefined && !serves)) return undefined;
     return {
       topic,
       declared: { instance, round, owned, giving, busy, leaving: leaving === true, had, serves, misses },
@@ -83,9 +84,9 @@ export function decodeAssignment(bytes: Uint8Array, topic: string): Assignment |
     const body = new Reader(Buffer.from(bytes));
     const partitions = readPartitions(body, topic);
     // checked below
-    const said = parseMarked(body.blob()) as Partial<Record<keyof Assignment, unknown>> | undefined;
-    if (!said) return undefined;
-    return { partitions, moving: said.moving === true, round: Number(said.round), again: said.again === true };
+    const parsed = parseMarked(body.blob()) as Partial<Record<keyof Assignment, unknown>> | undefined;
+    if (!parsed) return undefined;
+    return { partitions, moving: parsed.moving === true, round: Number(parsed.round), again: parsed.again === true };
   });
 }
 
@@ -111,9 +112,9 @@ function readPartitions(body: Reader, topic: string): readonly number[] {
 }
 
 function parseMarked(bytes: Buffer): object | undefined {
-  const said = bytes.toString();
-  if (!said.startsWith(mark)) return undefined;
-  const value: unknown = JSON.parse(said.slice(mark.length));
+  const text = bytes.toString();
+  if (!text.startsWith(mark)) return undefined;
+  const value: unknown = JSON.parse(text.slice(mark.length));
   return typeof value === 'object' && value !== null ? value : undefined;
 }
 

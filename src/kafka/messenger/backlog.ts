@@ -8,7 +8,7 @@ import { waitingBytesMax } from '../protocol/record-size';
  * Time without an acknowledgement after which packets count as delayed. It is longer than a slow broker takes, and
  * shorter than usual deadlines.
  */
-const troubleMs = 100;
+const delayedAfterMs = 100;
 /** Bound of the backlog. It is below the bound of the producer, because a packet that the producer rejects is lost. */
 const max = { count: limits.sendingMax - 10_000, bytes: waitingBytesMax - 4 * 1024 * 1024 };
 /**
@@ -23,7 +23,7 @@ const retryAfterMs = 100;
 export class Backlog {
   readonly #capacity = new Capacity(max);
   /** Unacknowledged packets by partition of the inbox, or by module for broadcasts. */
-  readonly #lanes = new Map<number | string, BacklogShare>();
+  readonly #shares = new Map<number | string, BacklogShare>();
 
   constructor(
     private readonly inbox: string,
@@ -31,12 +31,12 @@ export class Backlog {
   ) {}
 
   shareOf(to: number | string): BacklogShare {
-    const known = this.#lanes.get(to);
+    const known = this.#shares.get(to);
     if (known) return known;
     const where = typeof to === 'number' ? `partition ${to} of ${this.inbox}` : `broadcasts to ${to}`;
-    const lane = new BacklogShare(where, this.#capacity, this.clock);
-    this.#lanes.set(to, lane);
-    return lane;
+    const share = new BacklogShare(where, this.#capacity, this.clock);
+    this.#shares.set(to, share);
+    return share;
   }
 
   /** Resolves when no packet is left, or after `ms`. */
@@ -76,7 +76,7 @@ export class BacklogShare {
   get failure(): string | undefined {
     const { count } = this.#capacity;
     const waitedMs = Math.round(this.clock.mono() - this.movedMs);
-    if (count === 0 || waitedMs < troubleMs) return undefined;
+    if (count === 0 || waitedMs < delayedAfterMs) return undefined;
     const what = count === 1 ? 'the packet' : `the ${count} packets`;
     return `no broker acknowledged ${what} for ${this.where} for ${waitedMs} ms`;
   }

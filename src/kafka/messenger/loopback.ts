@@ -32,7 +32,7 @@ const stepMs = 250;
 /** Pause after a measurement that failed or was slow. */
 const measureGapMs = 1_000;
 /** Number of packets in a measurement. The fastest one counts. */
-const echoesEach = 3;
+const packetsEach = 3;
 
 export class Loopback {
   readonly #waiting = new Map<string, Deferred<Stored | undefined>>();
@@ -109,7 +109,7 @@ export class Loopback {
     const { clock } = this.parts;
     this.#measuring = true;
     let best: Echo | undefined;
-    for (let n = 0; n < echoesEach; n++) {
+    for (let n = 0; n < packetsEach; n++) {
       const echo = await this.#echo();
       // A packet in flight during a suspension, or while the clock was set, proves nothing.
       const isWhole = echo && Math.abs(this.#wallNowMs() - echo.wallMs) <= stepMs;

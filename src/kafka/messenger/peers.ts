@@ -28,14 +28,14 @@ const addressesMax = 10_000;
 /** Number of peers above which each use makes a peer the newest, so that only unused peers are removed. */
 const renewAt = addressesMax / 2;
 /** Pause before the next probe after one that proved nothing. */
-const againMs = 500;
+const retryMs = 500;
 /** Pauses between probes of a running instance that is not in the registry. Each is twice the last, up to `most`. */
-const livesMs = { first: 1_000, most: 4_000 } as const;
+const recheckMs = { first: 1_000, most: 4_000 } as const;
 
-interface Doubt {
+interface Suspicion {
   readonly over: AbortController;
   /** True if a packet of it has arrived since the last probe. */
-  isHeard: boolean;
+  hasSent: boolean;
 }
 
 export class Peers {
@@ -46,9 +46,9 @@ export class Peers {
    * Instances of these that are being probed. Their packets can still wait in the inbox, or only their session has
    * expired.
    */
-  readonly #doubted = new Map<string, Doubt>();
+  readonly #suspects = new Map<string, Suspicion>();
   #closed = false;
-  #echo: Promise<boolean> | undefined;
+  #loopback: Promise<boolean> | undefined;
 
   constructor(private readonly parts: PeersParts) {}
 
@@ -87,8 +87,8 @@ export class Peers {
   /** Records a packet from an address. Returns false if the address is invalid. */
   heard(address: string): boolean {
     if (this.#known.has(address)) {
-      const doubt = this.#doubted.size > 0 ? this.#doubted.get(address) : undefined;
-      if (doubt) doubt.isHeard = true;
+      const suspicion = this.#suspects.size > 0 ? this.#suspects.get(address) : undefined;
+      if (suspicion) suspicion.hasSent = true;
       return true;
     }
     const peer = peerAt(address);
@@ -96,7 +96,7 @@ export class Peers {
     this.#meet(address, peer);
     const certain = this.#dead.get(address);
     if (certain === true) this.#dead.delete(address); // it is running, and was only missing in the registry
-    if (certain === false) this.#doubt(address); // the packet was sent before or after the instance left the registry
+    if (certain === false) this.#suspect(address); // the packet was sent before or after the instance left the registry
     return true;
   }
   /** Records that the instance is in the registry, possibly again. */
@@ -107,31 +107,31 @@ export class Peers {
   /** Records that instances are no longer in the registry. */
   lost(addresses: readonly string[]): void {
     for (const address of addresses) {
-      if (this.#known.has(address)) this.#doubt(address);
-      else if (!this.#dead.has(address)) this.#bury(address, false);
+      if (this.#known.has(address)) this.#suspect(address);
+      else if (!this.#dead.has(address)) this.#recordDead(address, false);
     }
   }
   /** Records that an instance has left and sends no more packets. */
   left(address: string): void {
-    this.#bury(address, true);
+    this.#recordDead(address, true);
     this.#trust(address);
     if (this.#known.delete(address) && !this.#closed) this.parts.gone(address);
   }
-  #bury(address: string, certain: boolean): void {
+  #recordDead(address: string, certain: boolean): void {
     if (this.#dead.size >= addressesMax) for (const oldest of this.#dead.keys()) if (this.#dead.delete(oldest)) break;
     this.#dead.set(address, certain);
   }
 
-  #doubt(address: string): void {
-    this.#bury(address, false);
-    if (this.#doubted.has(address) || this.#closed) return;
-    const doubt = { over: new AbortController(), isHeard: false };
-    this.#doubted.set(address, doubt);
-    void this.#confirm(address, doubt);
+  #suspect(address: string): void {
+    this.#recordDead(address, false);
+    if (this.#suspects.has(address) || this.#closed) return;
+    const suspicion = { over: new AbortController(), hasSent: false };
+    this.#suspects.set(address, suspicion);
+    void this.#confirm(address, suspicion);
   }
   #trust(address: string): void {
-    this.#doubted.get(address)?.over.abort();
-    this.#doubted.delete(address);
+    this.#suspects.get(address)?.over.abort();
+    this.#suspects.delete(address);
   }
   /**
    * Probes an instance until it has left, or is in the registry again. It has left if it does not respond, and a packet
@@ -141,32 +141,32 @@ export class Peers {
    * An instance that responds has only lost its session. The same holds if another packet of it arrives meanwhile: its
    * response can wait behind the requests that it must read first.
    */
-  async #confirm(address: string, doubt: Doubt): Promise<void> {
-    const over = doubt.over.signal;
-    for (let pauseMs: number = livesMs.first; !over.aborted;) {
+  async #confirm(address: string, suspicion: Suspicion): Promise<void> {
+    const over = suspicion.over.signal;
+    for (let pauseMs: number = recheckMs.first; !over.aborted;) {
       let certain = false;
-      doubt.isHeard = false;
-      const answers = await this.parts.answers(address, async () => (certain = await this.#echoOfAll()));
-      const lives = answers || doubt.isHeard;
+      suspicion.hasSent = false;
+      const answers = await this.parts.answers(address, async () => (certain = await this.#loopbackOfAll()));
+      const isRunning = answers || suspicion.hasSent;
       if (over.aborted) return;
-      if (certain && !lives) return this.left(address);
-      await sleep(this.parts.clock, lives ? pauseMs : againMs, over);
-      if (lives) pauseMs = Math.min(2 * pauseMs, livesMs.most);
+      if (certain && !isRunning) return this.left(address);
+      await sleep(this.parts.clock, isRunning ? pauseMs : retryMs, over);
+      if (isRunning) pauseMs = Math.min(2 * pauseMs, recheckMs.most);
     }
   }
   /** Sends one packet for all instances that are probed in the same turn. */
-  #echoOfAll(): Promise<boolean> {
-    this.#echo ??= Promise.resolve().then(() => {
-      this.#echo = undefined;
+  #loopbackOfAll(): Promise<boolean> {
+    this.#loopback ??= Promise.resolve().then(() => {
+      this.#loopback = undefined;
       return this.parts.echo();
     });
-    return this.#echo;
+    return this.#loopback;
   }
 
   /** Ends all probes. No departure is reported after that. */
   close(): void {
     this.#closed = true;
-    for (const address of this.#doubted.keys()) this.#trust(address);
+    for (const address of this.#suspects.keys()) this.#trust(address);
   }
 }
 

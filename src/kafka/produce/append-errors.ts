@@ -33,12 +33,12 @@ export function reasonsByIndex(
 }
 
 /** Returns the error for a record that the broker rejects however often it is sent. */
-export function rejection(lane: string, bytes: number, error: KafkaError, reason: string): BusError {
+export function rejection(where: string, bytes: number, error: KafkaError, reason: string): BusError {
   if (error.code === 'MESSAGE_TOO_LARGE' || error.code === 'RECORD_LIST_TOO_LARGE') {
-    const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
+    const message = `${where}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
     return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);
   }
-  const fault = `${lane}: the brokers reject a record: ${reason}`;
+  const fault = `${where}: the brokers reject a record: ${reason}`;
   const remedy = 'Change the settings of the topic that make the brokers reject the record, or change the record.';
   return new BusError('Config', fault, { faults: [fault] }, error, remedy);
 }

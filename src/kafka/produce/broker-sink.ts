@@ -135,13 +135,13 @@ export class BrokerSink {
     const watch = every(clock, reportAfterMs, () => void this.#watch(token, batchesInFlight));
     try {
       const at = { node: this.node, channel: channel };
-      const asked = batchesInFlight.map(({ queue, batch }) => ({
+      const batchRequests = batchesInFlight.map(({ queue, batch }) => ({
         topic: queue.topic,
         partition: queue.partition,
         records: batch.items.map(({ record }) => record),
         ...(queue.producer && { producer: queue.producer }),
       }));
-      const answers = await client.produce(at, asked, produceMs);
+      const answers = await client.produce(at, batchRequests, produceMs);
       this.#answerMs += (clock.mono() - sentMs - this.#answerMs) * newestShare;
       batchesInFlight.forEach(({ queue, batch }, i) => answered(this.node, token, queue, batch, answers[i]));
     } catch (error) {
@@ -163,8 +163,8 @@ export class BrokerSink {
     for (const { queue, batch } of batchesInFlight) {
       const leader = metadata.leader(queue);
       if (leader === undefined || leader === node) continue;
-      const said = `broker ${node} did not respond, and broker ${leader} is the leader now`;
-      failed(node, token, queue, batch, new KafkaError('DEADLINE', said));
+      const reason = `broker ${node} did not respond, and broker ${leader} is the leader now`;
+      failed(node, token, queue, batch, new KafkaError('DEADLINE', reason));
     }
     for (const queue of this.#ready.splice(0)) offerAgain(queue);
   }

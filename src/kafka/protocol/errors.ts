@@ -177,12 +177,17 @@ export type Right =
   | 'AlterConfigs';
 
 /** Returns the error for a broker's error number; null for 0 (none). `right` is the permission that is required. */
-export function errorOf(number: number, about: string, said?: string | null, right?: Right): KafkaError | null {
+export function errorOf(
+  number: number,
+  about: string,
+  brokerMessage?: string | null,
+  right?: Right,
+): KafkaError | null {
   if (number === 0) return null;
   const code = names.get(number) ?? `ERROR_${number}`;
   const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? (right ?? 'Read') : right;
   const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` requires the permission ${needed}` : '';
-  return new KafkaError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
+  return new KafkaError(code, `${about}${missing}${brokerMessage ? `: ${brokerMessage}` : ''}`);
 }
 
 /**
@@ -235,9 +240,9 @@ function hintOf(
 }
 const noTls = 'the listener does not use TLS: check tls, tlsCaFile and the port in brokers';
 
-function tlsHint(said: string): string {
-  if (/wrong version|EPROTO|packet length/i.test(said)) return noTls;
-  if (/ALTNAME|HOSTNAME/.test(said)) return 'use the host name of the certificate in brokers';
+function tlsHint(reason: string): string {
+  if (/wrong version|EPROTO|packet length/i.test(reason)) return noTls;
+  if (/ALTNAME|HOSTNAME/.test(reason)) return 'use the host name of the certificate in brokers';
   return 'set tlsCaFile to the authority of the brokers, and tlsCertFile if the brokers require a client certificate';
 }
 

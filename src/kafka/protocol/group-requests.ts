@@ -115,9 +115,9 @@ export function offsetFetch(
   else writeByTopic(body, topicPartitions, ({ partition }) => body.i32(partition));
   return apiRequest('OffsetFetch', 9, 3, body, (answer) => {
     const answers = readByTopic(answer.throttle(), (one, topic): CommittedOffset => {
-      const [partition, offset, said] = [one.i32(), one.i64(), one.textOrNull()];
+      const [partition, offset, text] = [one.i32(), one.i64(), one.textOrNull()];
       const error = errorOf(one.i16(), `${group} at ${topic}/${partition}`);
-      return { topic, partition, error, offset: offset < 0 ? null : offset, metadata: said ?? '' };
+      return { topic, partition, error, offset: offset < 0 ? null : offset, metadata: text ?? '' };
     });
     failIf(answer.i16(), group);
     if (topicPartitions === null) return answers;

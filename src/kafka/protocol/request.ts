@@ -40,8 +40,8 @@ export function apiVersions(): ApiRequest<Record<number, { minVersion: number; m
   });
 }
 
-export function failIf(number: number, about: string, said?: string | null): void {
-  const error = errorOf(number, about, said);
+export function failIf(number: number, about: string, brokerMessage?: string | null): void {
+  const error = errorOf(number, about, brokerMessage);
   if (error) throw error;
 }
 
@@ -79,12 +79,12 @@ export function readByTopic<T>(answer: ResponseReader, read: (answer: ResponseRe
 
 /** Returns a result for each requested partition, in that order; UNVERIFIED for one that the response lacks. */
 export function verified<S extends TopicPartition, A extends PartitionResult>(
-  asked: readonly S[],
+  requested: readonly S[],
   answers: readonly A[],
   without: (topicPartition: S, error: KafkaError) => A,
 ): A[] {
   const named = new Map(answers.map((answer) => [keyOf(answer), answer]));
-  return asked.map((topicPartition) => {
+  return requested.map((topicPartition) => {
     const key = keyOf(topicPartition);
     return (
       named.get(key) ?? without(topicPartition, new KafkaError('UNVERIFIED', `the response does not contain ${key}`))

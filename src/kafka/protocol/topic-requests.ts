@@ -49,12 +49,12 @@ export function describeTopicConfigs(topics: readonly string[]): ApiRequest<Topi
   const body = new Writer().list(topics, (name, writer) => writer.i8(ofTopic).text(name).i32(-1)).bool(false);
   return apiRequest('DescribeConfigs', 32, 2, body, (answer) =>
     answer.throttle().list((one) => {
-      const [number, said] = [one.i16(), one.textOrNull()];
+      const [number, brokerMessage] = [one.i16(), one.textOrNull()];
       one.i8();
       const topic = one.text();
       return {
         topic,
-        error: errorOf(number, topic, said, 'DescribeConfigs'),
+        error: errorOf(number, topic, brokerMessage, 'DescribeConfigs'),
         configs: Object.fromEntries(one.list(readConfig)),
       };
     }),
@@ -104,7 +104,7 @@ export function incrementalAlterConfigs(topic: string, configs: Readonly<Record<
   });
 }
 function readAltered(answer: ResponseReader): KafkaError | null {
-  const [number, said] = [answer.i16(), answer.textOrNull()];
+  const [number, brokerMessage] = [answer.i16(), answer.textOrNull()];
   answer.i8();
-  return errorOf(number, answer.text(), said, 'AlterConfigs');
+  return errorOf(number, answer.text(), brokerMessage, 'AlterConfigs');
 }

@@ -52,9 +52,9 @@ export const parkedKey = (queue: string, topic: string, place: { partition: numb
   `${queue}/${placeOf(topic, place)}`;
 
 export function attemptOf(attempt: number, error: unknown, atMs: number, instance: string): Attempt {
-  const said = errorMessage(error).slice(0, errorCharsMax);
+  const text = errorMessage(error).slice(0, errorCharsMax);
   const stack = isError(error) && error.stack?.slice(0, stackCharsMax);
-  return { attempt, atMs, error: said, ...(stack && { stack }), ...behind(error), instance };
+  return { attempt, atMs, error: text, ...(stack && { stack }), ...behind(error), instance };
 }
 
 /** Returns the note of a message, for both forms of its record. */

@@ -160,8 +160,8 @@ async function takeAway(
   parked: readonly Parked[],
   how: Repaired['how'],
 ): Promise<void> {
-  const mended: Repaired = { how, by: parts.instance, atMs: parts.clock.now() };
-  const headers = { mended: JSON.stringify(mended) };
+  const repaired: Repaired = { how, by: parts.instance, atMs: parts.clock.now() };
+  const headers = { mended: JSON.stringify(repaired) };
   const tombstones = parked.map(({ record: { partition, key } }) => ({ partition, key, value: null, headers }));
   const [refused] = (await insist(parts, topic, tombstones)).values();
   if (refused !== undefined) throw refused;

@@ -53,7 +53,7 @@ export class Committer {
   #failure: string | undefined;
   /** True when the last failure cannot be repaired by a retry, such as a store that was removed. */
   #isHopeless = false;
-  #isGiving = false;
+  #isRevoking = false;
   #reported = false;
   #stopped = false;
 
@@ -110,12 +110,12 @@ export class Committer {
    * Records that the partition is being revoked. {@link Committer.now} then does not wait for a commit that cannot
    * succeed.
    */
-  giving(): void {
-    this.#isGiving = true;
+  revoking(): void {
+    this.#isRevoking = true;
     this.#answerHopeless();
   }
   #answerHopeless(): void {
-    if (!this.#isGiving || !this.#isHopeless) return;
+    if (!this.#isRevoking || !this.#isHopeless) return;
     for (const answer of this.#asking.splice(0)) answer();
   }
 
