@@ -22,8 +22,8 @@ export interface KafkaLogParts
   /** Namespace whose topics and groups are listed. An empty one lists those of all namespaces. */
   readonly ns: string;
   /**
-   * View that is shared with other components, so that a failure is reported once. Closed with the log. Default: a new
-   * view.
+   * Metadata that other components share, so that a failure is reported once. Closed with the log. Default: a new
+   * instance.
    */
   readonly metadata?: ClusterMetadata;
 }

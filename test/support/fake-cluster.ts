@@ -360,7 +360,7 @@ export class FakeCluster {
           settle();
           resolve(value);
         } catch (error) {
-          fail(error as KafkaError); // this block throws only WireErrors
+          fail(error as KafkaError); // this block throws only KafkaErrors
         }
       };
       // A request that is never answered does not block the next one on its connection.
@@ -409,7 +409,7 @@ export class FakeCluster {
       if (partition.leader === at.node) return act(partition);
       return { error: new KafkaError('NOT_LEADER_OR_FOLLOWER', `${topicPartition.topic}/${topicPartition.partition}`) };
     } catch (error) {
-      return { error: error as KafkaError }; // this block throws only WireErrors
+      return { error: error as KafkaError }; // this block throws only KafkaErrors
     }
   }
 
@@ -535,7 +535,7 @@ export class FakeCluster {
       const taken = places.filter((place) => !isTooLarge(place));
       this.#coordinates(as.group, at.node).commit(as, taken);
     } catch (refused) {
-      error = refused as KafkaError; // this block throws only WireErrors
+      error = refused as KafkaError; // this block throws only KafkaErrors
     }
     return places.map((place) => {
       const { topic, partition } = place;

@@ -34,7 +34,7 @@ export interface Route {
 }
 /**
  * Client of a Kafka cluster. Each call sends one request, once. Its deadline is `timeoutMs` after the call, connecting
- * included; the default is 5,000. It rejects with a WireError. The error of a single partition is in the partition's
+ * included; the default is 5,000. It rejects with a KafkaError. The error of a single partition is in the partition's
  * result instead.
  *
  * A partition must occur at most once in a request. Results for partitions have the order of the request and cover

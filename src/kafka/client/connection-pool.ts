@@ -1,4 +1,4 @@
-/** Implements `Wire` with kafkajs: a connection per purpose and broker, opened on first use, closed without waiting. */
+/** Implements `BrokerClient` with kafkajs: a connection per purpose and broker, opened on first use. */
 import type { Clock, Random } from '../../base/clock';
 import { closable, onAbort } from '../../base/lifecycle';
 import { Connection } from './connection';

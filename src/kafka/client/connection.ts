@@ -178,7 +178,7 @@ export class Connection {
     });
   }
 
-  /** Converts an error of kafkajs or of the socket into a WireError. */
+  /** Converts an error of kafkajs or of the socket into a KafkaError. */
   #why(error: unknown, sent: boolean): KafkaError {
     if (error instanceof KafkaError) return error;
     const { name, type, code } = error as { name?: string; type?: unknown; code?: unknown }; // read only if present

@@ -59,7 +59,7 @@ export class ClusterWatch implements Closable {
   }
 
   #review(): void {
-    if (this.metadata.failing) return; // no broker answers; the view reports it
+    if (this.metadata.failing) return; // no broker answers; the cluster metadata reports it
     const before = this.#sinceMs;
     this.#sinceMs = new Map();
     for (const own of this.metadata.own.all()) this.#reviewTopic(own, before);

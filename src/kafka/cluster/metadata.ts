@@ -101,7 +101,7 @@ export class ClusterMetadata {
   leader({ topic, partition }: TopicPartition): number | undefined {
     return this.#topics.leader(topic, partition);
   }
-  /** Returns the known leader. Throws LEADER_NOT_AVAILABLE if it has none; `ask` then refreshes and retries. */
+  /** Returns the known leader. Throws LEADER_NOT_AVAILABLE if it has none; `withRetries` then refreshes and retries. */
   mustLead({ topic, partition }: TopicPartition): number {
     const node = this.leader({ topic, partition });
     if (node !== undefined) return node;
@@ -247,7 +247,7 @@ export class ClusterMetadata {
     notices.emit({ type: 'state', part: 'kafka', ok: !bad, reason });
   }
 
-  /** Returns the node that coordinates the group. Rejects with a WireError. */
+  /** Returns the node that coordinates the group. Rejects with a KafkaError. */
   coordinator(group: string): Promise<number> {
     return this.#coordinators.find(group);
   }

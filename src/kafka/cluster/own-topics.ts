@@ -57,7 +57,7 @@ export interface OwnTopic {
   readonly configs: Configs | undefined;
 }
 
-/** Topics that this instance has ensured, shared by all parts that use one `View`. */
+/** Topics that this instance has ensured, shared by all parts that use one `ClusterMetadata`. */
 export class OwnTopics {
   readonly #own = new Map<string, OwnTopic>();
   #begin: (() => void) | undefined;

@@ -15,7 +15,7 @@ export async function openTransactions(
   return metadata.withRetries(`transactions in ${topic}`, () => openTransactionsIn(metadata, topicPartitions));
 }
 
-/** Returns the transactions that are open in these partitions. Rejects with a WireError. */
+/** Returns the transactions that are open in these partitions. Rejects with a KafkaError. */
 export async function openTransactionsIn(
   metadata: ClusterMetadata,
   topicPartitions: readonly TopicPartition[],

@@ -35,8 +35,8 @@ export class FetchBuffer implements TopicPartition {
   /** Offset of damaged records that were received, and the time of their first receipt. */
   damaged: { readonly at: number; readonly sinceMs: number } | undefined;
   /**
-   * Value of `View.absences` at which the topic was last known to be the same. A higher value means that it can have
-   * been recreated.
+   * Value of `ClusterMetadata.absences` at which the topic was last known to be the same. A higher value means that it
+   * can have been recreated.
    */
   absences: number;
   /** Last record that was fetched. The topic is recognized by it after an absence. */

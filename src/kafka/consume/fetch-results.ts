@@ -203,7 +203,7 @@ function copyOf(record: Stored): Stored {
 }
 
 /**
- * Returns the start and the end of a partition, requested from its leader without a retry. Rejects with a WireError.
+ * Returns the start and the end of a partition, requested from its leader without a retry. Rejects with a KafkaError.
  */
 export async function boundsOf(
   metadata: ClusterMetadata,

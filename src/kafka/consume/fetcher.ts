@@ -19,7 +19,7 @@ const auditIntervalMs = 1_000;
 
 /**
  * Fetches the records of all open positions. `#plan` derives the fetches from the positions and the leaders of their
- * partitions. It runs after every change of either, including a refresh of the shared view by another component.
+ * partitions. It runs after every change of either, including a refresh of the shared metadata by another component.
  */
 export class Fetcher implements Closable {
   readonly #buffers = new Set<FetchBuffer>();

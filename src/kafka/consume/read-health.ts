@@ -24,7 +24,7 @@ export class ReadHealth {
     if (!topic) this.#topics.set(position.topic, (topic = { bad: new Map(), reported: false }));
     const sinceMs = topic.bad.get(position) ?? beganMs;
     topic.bad.set(position, sinceMs);
-    // The view reports that no broker responds. The cluster watch reports a topic that does not exist.
+    // The cluster metadata reports that no broker responds. The cluster watch reports a topic that does not exist.
     if (topic.reported || nowMs - sinceMs < reportAfterMs || this.metadata.failing) return;
     if (this.metadata.absentMs(position.topic) > 0) return;
     topic.reported = true;

@@ -251,7 +251,7 @@ const commitRemedy =
   'Check the settings of __consumer_offsets and of the group at the brokers for the cause that the message names.';
 const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 
-/** Returns the last commit by partition, or null for a partition without one. Rejects with a WireError. */
+/** Returns the last commit by partition, or null for a partition without one. Rejects with a KafkaError. */
 export async function committedOf(
   client: BrokerClient,
   at: Route,

@@ -12,13 +12,13 @@ export interface AssignedPartitionsParts {
   /** Resolves when no commit of the partition waits or is in flight. */
   readonly settled: (owned: KafkaOwnedPartition) => Promise<void>;
   readonly lost: (owned: KafkaOwnedPartition, reason: string) => void;
-  /** Called when a `give` has ended: another member can own the partition, or this member can own it again. */
+  /** Called when a revocation has ended: another member can own the partition, or this member can own it again. */
   readonly released: (partition: number) => void;
 }
 
 export class AssignedPartitions {
   readonly #held = new Map<number, KafkaOwnedPartition>();
-  /** Running `give` calls by partition, including those of partitions that were lost meanwhile. */
+  /** Running revocations by partition, including those of partitions that were lost meanwhile. */
   readonly #revocations = new Map<number, Promise<void>>();
   readonly #had = new Set<number>();
 
@@ -40,7 +40,7 @@ export class AssignedPartitions {
   get revoking(): readonly number[] {
     return [...this.#revocations.keys()].filter((partition) => this.#held.has(partition));
   }
-  /** Partitions that it lost while releasing them. It cannot own them again until their `give` has ended. */
+  /** Partitions that it lost while releasing them. It cannot own them again until their revocation has ended. */
   get busy(): readonly number[] {
     return [...this.#revocations.keys()].filter((partition) => !this.#held.has(partition));
   }
@@ -71,7 +71,7 @@ export class AssignedPartitions {
   revokeAll(): void {
     for (const partition of this.#held.keys()) this.revoke(partition);
   }
-  /** Resolves when no `give` is running. */
+  /** Resolves when no revocation is running. */
   async revoked(): Promise<void> {
     while (this.#revocations.size > 0) await Promise.all(this.#revocations.values());
   }

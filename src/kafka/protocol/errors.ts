@@ -120,7 +120,7 @@ const names = new Map(Object.entries(rows).map(([name, { number }]) => [number, 
 
 /** Error of one request, or of one partition in it. */
 export class KafkaError extends Error {
-  override readonly name = 'WireError';
+  override readonly name = 'KafkaError';
   readonly step: NextStep;
   /** True if the broker can have executed the request. Never true when nothing was sent. */
   readonly uncertain: boolean;
@@ -253,7 +253,7 @@ function notAllowedRemedy(error: unknown): string {
 }
 
 /**
- * Returns the error as a WireError. An unreadable response becomes UNVERIFIED, since it does not show whether the
+ * Returns the error as a KafkaError. An unreadable response becomes UNVERIFIED, since it does not show whether the
  * request was executed.
  */
 export function kafkaErrorOf(error: unknown): KafkaError {

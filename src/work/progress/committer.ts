@@ -53,7 +53,7 @@ export class Committer {
   #failure: string | undefined;
   /** True when the last failure cannot be repaired by a retry, such as a store that was removed. */
   #isHopeless = false;
-  #isRevoking = false;
+  #isGiving = false;
   #reported = false;
   #stopped = false;
 
@@ -110,12 +110,12 @@ export class Committer {
    * Records that the partition is being revoked. {@link Committer.now} then does not wait for a commit that cannot
    * succeed.
    */
-  revoking(): void {
-    this.#isRevoking = true;
+  giving(): void {
+    this.#isGiving = true;
     this.#answerHopeless();
   }
   #answerHopeless(): void {
-    if (!this.#isRevoking || !this.#isHopeless) return;
+    if (!this.#isGiving || !this.#isHopeless) return;
     for (const answer of this.#asking.splice(0)) answer();
   }
 

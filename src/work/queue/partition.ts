@@ -199,7 +199,7 @@ export class Partition implements Holder {
     this.#reader.stop();
     this.parts.lanes.drop(this.number);
     this.#room.keepRunning();
-    this.#commits.revoking();
+    this.#commits.giving();
     await this.#runOut();
     if (this.closed.aborted) return; // lost meanwhile
     this.#close('it was revoked for another instance, and the maximum wait is over');
@@ -381,9 +381,9 @@ export class Partition implements Holder {
   /** Resumes as if lost and assigned where the log has ended, since other messages get the lost offsets. */
   async #cut(lost: number, reason: string): Promise<void> {
     const { take, queue, retained } = this.parts;
-    const topicPartition = { topic: queue.topic.name, partition: this.number };
+    const spot = { topic: queue.topic.name, partition: this.number };
     const place = this.#watermark.at;
-    const unread = await unreadOf(take.log, topicPartition, this.#newest, lost);
+    const unread = await unreadOf(take.log, spot, this.#newest, lost);
     if (this.#phase === 'lost' || this.#phase === 'given') return; // the next owner finds the same
     this.#end = unread.from;
     retained.cut(unread.from);
@@ -391,7 +391,7 @@ export class Partition implements Holder {
     for (const { incarnation, position } of this.#watermark.unsettledFrom(unread.from))
       this.#filter.forget(incarnation, position);
     if (this.#phase !== 'owned') return; // the next owner resumes there
-    take.notices.emit(cutNotice({ ...topicPartition, place, unread, lost, known: this.#newest !== undefined, reason }));
+    take.notices.emit(cutNotice({ ...spot, place, unread, lost, known: this.#newest !== undefined, reason }));
     this.#newest = undefined; // it is not in this log
     this.#lose();
     this.parts.again(this.owned, { ...this.#progress(), ahead: true });
