@@ -8,14 +8,14 @@ export { findListener, forgetListener } from './forget';
 export { findQueues, nearNames } from './names';
 export type { QueueName, Source } from './names';
 export { choose, dropChosen, readChosen, replayChosen } from './repair';
-export type { Chosen, ChosenMessage, Exported, RepairOptions as MendOptions, Selection as Which } from './repair';
+export type { Chosen, ChosenMessage, Exported, RepairOptions, Selection } from './repair';
 export { inspect } from './open';
 export type { Inspection, InspectOptions } from './open';
 export type { Setting, Settings } from '../ports/settings';
 export type { InstanceStatus, PendingStatus, RequestStatus } from '../bus/self-contract';
 export type { Decoded } from '../format/codec';
 export type { Attempt } from '../work/message';
-export type { Repaired as Mended } from '../work/parked/replay';
+export type { Repaired } from '../work/parked/replay';
 export type { QueueStats, Running, Unserved } from '../work/types';
 export { NotParked, StoppedEarly, UnknownName } from './types';
 export type {

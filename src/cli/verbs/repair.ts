@@ -2,7 +2,7 @@
  * Implements `busbar replay` and `busbar drop`, which return parked messages to their queue or remove them permanently.
  */
 import { open } from 'node:fs/promises';
-import type { Chosen, ChosenMessage, Which } from '../../inspect';
+import type { Chosen, ChosenMessage, Selection } from '../../inspect';
 import { errorMessage } from '../../base/errors';
 import { exits, Usage, type Exit } from '../exit';
 import { toJson } from '../json';
@@ -54,7 +54,7 @@ async function repair(
 ): Promise<Exit> {
   const { out, signal } = desk;
   const { choose } = await import('../../inspect');
-  const which = whichOf(desk, ids, options);
+  const which = selectionOf(desk, ids, options);
   const { queue, filter } = await desk.inspector.parkedQueue(name);
   const chosen = await choose(desk.parts, queue, { ...which, ...filter });
   if (chosen.messages.length === 0) {
@@ -94,7 +94,7 @@ async function repair(
   return exits.failed;
 }
 
-function whichOf({ nowMs }: Desk, ids: readonly string[], options: RepairOptions): Which {
+function selectionOf({ nowMs }: Desk, ids: readonly string[], options: RepairOptions): Selection {
   const { most, ...filter } = filterOf(options, nowMs());
   const { all, reasonLike } = options;
   if (most !== undefined)
