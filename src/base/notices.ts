@@ -106,10 +106,10 @@ type Partition = Extract<Notice, { type: 'partition' }>;
 export interface Notices {
   /** Emits a notice. */
   emit(notice: Notice): void;
-  /** Calls `hear` with each notice. Returns a function that ends that. */
+  /** Calls `listener` with each notice. Returns a function that ends that. */
   watch(listener: (notice: Notice) => void): () => void;
   /**
-   * Calls `hear` with notices of type 'state' only, and immediately with the state of each part that is failing. It
+   * Calls `listener` with notices of type 'state' only, and immediately with the state of each part that is failing. It
    * does not count for {@link Notices.watched}. Returns a function that ends that.
    */
   watchStates(listener: (notice: State) => void): () => void;

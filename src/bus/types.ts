@@ -370,9 +370,9 @@ export interface Bus extends Closable {
    */
   health(): Health;
   /**
-   * Calls `hear` with every notice of this instance. Returns a function that ends that. Similar state changes within
-   * one second are combined into one notice. An error that `hear` throws is reported to the other watchers once. The
-   * bus does not receive it.
+   * Calls `listener` with every notice of this instance. Returns a function that ends that. Similar state changes
+   * within one second are combined into one notice. An error that `listener` throws is reported to the other watchers
+   * once. The bus does not receive it.
    *
    * @example
    * const stop = bus.watch((notice) => {

@@ -17,7 +17,7 @@ export interface HealthServer extends Closable {
  * Opens the server.
  * - /health returns 200 while the process is live, and otherwise 503.
  * - /ready returns 200 while the process accepts work, and otherwise 503.
- * - /metrics returns prom-client's default registry, which includes the counts of `heard`.
+ * - /metrics returns prom-client's default registry, which includes the counts of `watched`.
  *
  * The first two return the reasons as JSON. Rejects when the port is occupied.
  */

@@ -67,7 +67,7 @@ export class Seat implements Sharer {
   }
 
   /**
-   * Runs `step` once no other step of the partition is running here. A `give` can outlast an expiry, so no `take`
+   * Runs `step` once no other step of the partition is running here. A `revoke` can outlast an expiry, so no `assign`
    * overlaps it.
    */
   inTurn(partition: number, step: () => Promise<void> | void): void {

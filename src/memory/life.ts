@@ -142,7 +142,7 @@ export class Life {
     return outcome;
   }
 
-  /** Runs `run` in this process after the caller's turn, in the order of the lane. */
+  /** Runs `run` in this process after the caller's turn, in the given delivery order. */
   notify(order: DeliveryOrder, run: () => void, delayMs = 0): void {
     this.#travel(order, this.#drawMs() + delayMs, () => this.#enter(run), true);
   }

@@ -16,7 +16,7 @@ interface Watcher {
   reported: string;
 }
 
-/** All running instances. All processes share one roll. */
+/** All running instances. All processes share one list. */
 export class MemoryAnnouncements {
   readonly #instances = new Map<Life, Instance>();
   readonly #watchers = new Set<Watcher>();

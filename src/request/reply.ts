@@ -21,7 +21,7 @@ import type { Envelope } from '../format/envelope';
 import type { Instance } from '../ports/registry';
 
 /** Body of an error reply. */
-export interface WireError {
+export interface ErrorBody {
   readonly message: string;
   readonly details: object;
 }
@@ -61,7 +61,7 @@ function openFailure(entry: Request, code: string, data: unknown): unknown {
 function openError(code: string, body: unknown): BusError {
   // the line above checks the cast
   const known = Object.hasOwn(busCodes, code) ? (code as BusCode) : 'HandlerFailed';
-  const { message, details } = isWireError(body)
+  const { message, details } = isErrorBody(body)
     ? body
     : { message: `answered with the unknown error '${code}'`, details: {} };
   // The same class wrote the details at the responder. A foreign sender can only mislead itself.
@@ -97,7 +97,7 @@ function remade(error: AnyBusError<'Invalid' | 'HandlerFailed'>, message: string
     : new BusError(error.code, message, { ...error.details, ...origin }, error.cause);
 }
 
-function isWireError(body: unknown): body is WireError {
+function isErrorBody(body: unknown): body is ErrorBody {
   return (
     typeof body === 'object' &&
     body !== null &&

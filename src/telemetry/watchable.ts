@@ -3,6 +3,6 @@ import type { Notice } from '../base/notices';
 
 /** A source of notices, such as a bus. */
 export interface Watchable {
-  /** Calls `hear` with each notice. Returns a function that ends that. */
+  /** Calls `listener` with each notice. Returns a function that ends that. */
   watch(listener: (notice: Notice) => void): () => void;
 }

@@ -64,7 +64,7 @@ export interface Queue {
   readonly entries: ReadonlyMap<string, Handling>;
   /** Treatment of entries that are not in the map: a work queue holds their lane, a listener settles them unread. */
   readonly other: 'hold' | 'skip';
-  /** Returns the current limits. Called when the queue is consumed, and at each `review`. */
+  /** Returns the current limits. Called when the queue is consumed, and at each `applyLimits`. */
   readonly limits?: (entry: string) => Partial<EntryLimits>;
   /** Returns the current retry options, which override those of the handler. Called like `limits`. */
   readonly retry?: (entry: string) => Pick<RetryOptions, 'attempts' | 'backoffMs'>;

@@ -163,7 +163,7 @@ class NodeSettings implements SessionSettings {
       this.take(snapshot);
     });
   }
-  /** Reads the changes, or everything, on a restored connection. On a new connection it restores the view first. */
+  /** Reads the changes, or everything, on a restored connection. On a new connection it restores the snapshot first. */
   private async read(connection: Connection, what: 'new' | 'all'): Promise<void> {
     if (this.snapshot?.connection !== connection) return this.restore(connection);
     const snapshot = this.snapshot;

@@ -42,7 +42,7 @@ export class Membership implements Member, Leased {
   id: string;
   private readonly groupMembers: GroupMembers;
   private readonly mine = new Map<number, EmbeddedOwnedPartition>();
-  /** Partitions whose `give` is running, including those lost meanwhile. None can be claimed again before it ends. */
+  /** Partitions whose revocation runs, including those lost meanwhile. None can be claimed again before it ends. */
   private readonly revocations = new Map<number, Promise<void>>();
   /** Entries whose messages wait in a partition and that this member does not serve. */
   private readonly misses = new Map<number, readonly string[]>();

@@ -170,8 +170,8 @@ export class Sockets implements Closable {
     this.listeners[kind] = listener;
   }
   /**
-   * Calls `hear` when the last connection to a peer ended. A packet without an answer is then lost, or its outcome is
-   * unknown.
+   * Calls `listener` when the last connection to a peer ended. A packet without an answer is then lost, or its outcome
+   * is unknown.
    */
   onGone(listener: GoneListener): void {
     this.goneListeners.push(listener);

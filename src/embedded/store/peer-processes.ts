@@ -14,6 +14,6 @@ export interface PeerProcesses {
   alive(address: string): boolean;
   /** Notifies each address that `topic` has changed; best effort. `group:<name>` stands for a change in a group. */
   ring(addresses: readonly string[], topic: string): void;
-  /** Calls `hear` for each ring that arrives, until the returned function is called. */
+  /** Calls `listener` for each ring that arrives, until the returned function is called. */
   onRing(listener: (topic: string) => void): () => void;
 }

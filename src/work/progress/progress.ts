@@ -11,7 +11,7 @@ export interface Progress {
 }
 
 /**
- * Returns the progress of a commit, or the start of the log without one. Calls `tell` when the state cannot be read.
+ * Returns the progress of a commit, or the start of the log without one. Calls `report` when the state cannot be read.
  */
 export function progressOf(commit: Commit | null, report: (reason: string) => void): Progress {
   const offset = commit?.offset ?? 0;

@@ -24,7 +24,7 @@ export function debounce(
   { clock, random, jitterMs, gapMs }: DebouncedTaskParts,
   run: () => Promise<void>,
 ): DebouncedTask {
-  let state: 'idle' | 'set' | 'runs' | 'runs, asked again' | 'stopped' = 'idle';
+  let state: 'idle' | 'set' | 'runs' | 'runs, requested again' | 'stopped' = 'idle';
   let lastMs = -Infinity;
   let timer = { cancel: (): void => undefined };
 
@@ -37,15 +37,15 @@ export function debounce(
     state = 'runs';
     lastMs = clock.mono();
     await run();
-    // Reread the state: `ask` or `stop` can have been called during the run.
-    const after = state as typeof state | 'runs, asked again' | 'stopped';
-    if (after === 'runs, asked again') set();
+    // Reread the state: `request` or `stop` can have been called during the run.
+    const after = state as typeof state | 'runs, requested again' | 'stopped';
+    if (after === 'runs, requested again') set();
     else if (after === 'runs') state = 'idle';
   }
   return {
     request() {
       if (state === 'idle') set();
-      else if (state === 'runs') state = 'runs, asked again';
+      else if (state === 'runs') state = 'runs, requested again';
     },
     stop() {
       state = 'stopped';
