@@ -72,11 +72,11 @@ export interface StoreOptions {
 /** Errors of LMDB that prove that a page of the data file, or the state of its transaction, is damaged. */
 const damage = /MDB_(?:CORRUPTED|PAGE_NOTFOUND|BAD_TXN|PANIC)/;
 
-/** Creates a handle on an environment. `letGoOnce` is called at most once. */
+/** Creates a handle on an environment. `releaseOnce` is called at most once. */
 export function makeStore(
   environment: Environment,
   { clock, onChange }: StoreOptions,
-  letGoOnce: () => Promise<void>,
+  releaseOnce: () => Promise<void>,
 ): Store {
   const { path, db, lock, gate, condition } = environment;
   const unlisten = onChange && condition.onChange(onChange);
@@ -155,7 +155,7 @@ export function makeStore(
       releasedMs = clock.now();
       unlisten?.();
       // A write that still waits for the write lock can wait forever. The files then stay open until the process ends.
-      await environment.within(letGoOnce()).catch(() => undefined);
+      await environment.within(releaseOnce()).catch(() => undefined);
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Inspects a system from outside. It joins no group, commits no offset and creates no topic. */
 import { moduleOf } from '../contract/contract';
 import { parseTopic, queueOf } from '../format/names';
-import { askInstances } from './instances';
+import { requestInstances } from './instances';
 import type { DecodedMessage } from './message';
 import { findQueues, modulesOf, nearNames, topicsOf, unknownQueue, type QueueName } from './names';
 import { countParked, findParked, readParked } from './parked';
@@ -109,7 +109,7 @@ export function openInspector(parts: InspectorParts): Inspector {
   }
 
   async function around(module?: string): Promise<Around> {
-    const [instances, parked] = await Promise.all([askInstances(parts, module), countParked(parts)]);
+    const [instances, parked] = await Promise.all([requestInstances(parts, module), countParked(parts)]);
     return { instances, parked, nowMs: clock.now() };
   }
 
@@ -134,9 +134,9 @@ export function openInspector(parts: InspectorParts): Inspector {
 
   return {
     async instances(module) {
-      const found = await askInstances(parts, module);
+      const found = await requestInstances(parts, module);
       if (found.length > 0 || module === undefined) return found;
-      const modules = new Set((await askInstances(parts)).map((one) => one.module));
+      const modules = new Set((await requestInstances(parts)).map((one) => one.module));
       if (modules.size === 0) return found;
       throw new UnknownName('instance of', module, nearNames(module, [...modules]));
     },
@@ -146,7 +146,7 @@ export function openInspector(parts: InspectorParts): Inspector {
       // Read the backlogs before the instances. A message that is settled in between is shown as waiting, never the
       // other way round.
       const backlogs = await readBacklogs(parts, queue);
-      yield* peekQueue(parts, queue.queue, backlogs, await askInstances(parts), { ...filter, ...ofName });
+      yield* peekQueue(parts, queue.queue, backlogs, await requestInstances(parts), { ...filter, ...ofName });
     },
     async *tail(names, { signal, missed = () => {}, ...filter }) {
       yield* follow(parts, { ...(await whatToFollow(names)), filter, signal, missed });
@@ -157,7 +157,7 @@ export function openInspector(parts: InspectorParts): Inspector {
     },
     parkedQueue,
     async show(idStart) {
-      const [all, instances] = await Promise.all([findQueues(log, ns), askInstances(parts)]);
+      const [all, instances] = await Promise.all([findQueues(log, ns), requestInstances(parts)]);
       return findMessages(parts, all, instances, idStart);
     },
     async status() {

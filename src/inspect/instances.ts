@@ -9,7 +9,7 @@ import type { InspectorParts, InstanceView, UnservedView } from './types';
 export const consoleModule = 'console';
 
 /** Returns the instances sorted by name. One that does not answer is included, with the reason in `silent`. */
-export async function askInstances(parts: InspectorParts, module?: string): Promise<readonly InstanceView[]> {
+export async function requestInstances(parts: InspectorParts, module?: string): Promise<readonly InstanceView[]> {
   const all = await parts.registry.all();
   const asked = all.filter((one) => one.module !== consoleModule && (module === undefined || one.module === module));
   const views = await Promise.all(asked.map((instance) => ask(parts, instance)));

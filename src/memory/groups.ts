@@ -16,7 +16,7 @@ import {
 } from '../ports/log';
 import { shareOut, type Sharer } from '../ports/share';
 import { DeliveryOrder, unreachable, type Life } from './life';
-import { whenThere } from './reading';
+import { whenAvailable } from './reading';
 import type { Partition } from './topics';
 
 /** Part of its session after which a member that gets no response from the coordinator owns nothing. */
@@ -304,7 +304,7 @@ export class Group {
             const found = records.from(from, max);
             return found.length > 0 ? found : undefined;
           };
-          return whenThere(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
+          return whenAvailable(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
         }),
       commit: (commit) => {
         const copy = copyCommit(commit);

@@ -4,7 +4,7 @@ import { allEnded, closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
 import { Group, Seat } from './groups';
 import { DeliveryOrder, type Life } from './life';
-import { whenThere } from './reading';
+import { whenAvailable } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
 
 /** State that the logs of all processes share. */
@@ -155,7 +155,7 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
     (wake: () => void) => onAbort(closed.signal, wake),
   ];
   return {
-    read: (max) => life.call(['log', 'read', topic], () => whenThere(() => look(max), wakers)),
+    read: (max) => life.call(['log', 'read', topic], () => whenAvailable(() => look(max), wakers)),
     ...closable(async () => closed.abort()),
   };
 }

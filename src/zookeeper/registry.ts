@@ -184,7 +184,7 @@ class SessionRegistry implements Registry {
     try {
       if (session.connection?.alive) await this.place(session.connection);
     } catch (error) {
-      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
+      if (!(error instanceof LostError)) session.retryRestore(errorMessage(error));
     }
   }
   private placeDebounced(what: string): Promise<void> {

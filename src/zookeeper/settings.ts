@@ -177,7 +177,7 @@ class NodeSettings implements SessionSettings {
     try {
       if (session.connection?.alive) await this.read(session.connection, 'new');
     } catch (error) {
-      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
+      if (!(error instanceof LostError)) session.retryRestore(errorMessage(error));
     }
   }
   /** Runs reads one after the other, so that an older one cannot overwrite a newer one. */

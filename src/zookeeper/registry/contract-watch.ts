@@ -99,7 +99,7 @@ export class Folder {
     try {
       if (connection?.alive) await this.read(connection);
     } catch (error) {
-      if (!(error instanceof LostError)) this.parts.session.restoreSoon(errorMessage(error));
+      if (!(error instanceof LostError)) this.parts.session.retryRestore(errorMessage(error));
     }
   }
 
