@@ -17,7 +17,7 @@ export function openMessenger({ sockets, instancesOf }: MessengerParts): Messeng
     address: sockets.address,
     receive(receiver: Receiver) {
       sockets.onFrame(frameKinds.packet, (line, body, from) => receiver.packet({ line, body }, from));
-      sockets.onGone((address, packets) => {
+      sockets.onDeparture((address, packets) => {
         if (packets) receiver.left(address);
       });
     },

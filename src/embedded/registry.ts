@@ -87,7 +87,7 @@ class FileRegistry implements EmbeddedRegistry {
     const deaf = doorbells.onRing((rung) => {
       if (rung.startsWith(topic)) this.debounced(() => this.announcements.readOne(rung.slice(topic.length)));
     });
-    sockets.onGone((address) => this.attempt(() => this.suspect(address)));
+    sockets.onDeparture((address) => this.attempt(() => this.suspect(address)));
     this.stops = [() => poll.cancel(), deaf];
   }
 
@@ -232,7 +232,7 @@ class FileRegistry implements EmbeddedRegistry {
   /** Finds changes that no doorbell and no closed connection reported. */
   private poll(): void {
     for (const address of this.announcements.entries.keys()) this.check(address);
-    for (const address of this.lost) this.showAgain(address);
+    for (const address of this.lost) this.notifyRestored(address);
     this.lost.clear();
     this.announcements.read();
     this.report();
@@ -249,7 +249,7 @@ class FileRegistry implements EmbeddedRegistry {
     if (!this.parts.doorbells.alive(address)) this.bury(address);
   }
   /** Shows an instance whose connection ended as removed and restored. Callers send it no requests until then. */
-  private showAgain(address: string): void {
+  private notifyRestored(address: string): void {
     const entry = this.announcements.entries.get(address);
     if (entry === undefined) return;
     this.announcements.forget(address);
@@ -266,7 +266,7 @@ class FileRegistry implements EmbeddedRegistry {
    */
   private bury(address: string): void {
     const { doorbells } = this.parts;
-    const file = doorbells.bury(address) ? this.announcements.remove(address) : undefined;
+    const file = doorbells.removeDead(address) ? this.announcements.remove(address) : undefined;
     if (file !== undefined) doorbells.ring(doorbells.others(), topic + file);
     this.debounced(() => this.announcements.forget(address));
   }

@@ -89,7 +89,7 @@ it('a member is not removed when its heartbeat arrives at that moment', async ()
   const row: MemberRow = { instance: 'i', address: 'there', lease: 'other', sessionMs: 1_000, leaving: false };
   await groupMembers.set('member', row);
   const living = async (): Promise<string[]> => {
-    groupMembers.ask();
+    groupMembers.check();
     return [...(await groupMembers.readLive()).keys()];
   };
   await living();

@@ -15,7 +15,7 @@ const stat = Buffer.allocUnsafeSlow(1024);
 
 /** Returns a new address for one opened bus. The address is also the name of its socket. */
 export function newAddress(random: Random): string {
-  const own = lifeOf(process.pid);
+  const own = processStateOf(process.pid);
   return `${process.pid}-${typeof own === 'object' ? own.start : '0'}-${ownSpace()}-${randomHex(random, 32)}`;
 }
 /** Longest address that is generated: a pid of 7 digits, and a start time of up to a hundred years in ticks. */
@@ -30,21 +30,21 @@ export function isAddress(text: string): boolean {
  * can continue. A zombie does not. Returns undefined for a process of another pid namespace or boot: only a connection
  * to its socket shows whether it is running.
  */
-export function processLives(address: string): boolean | undefined {
+export function isProcessRunning(address: string): boolean | undefined {
   const [, pid, start, space] = pattern.exec(address) ?? [];
   if (pid === undefined) return false;
   if (space !== ownSpace()) return undefined;
   if (start === '0') return answersSignal(Number(pid));
-  const life = lifeOf(Number(pid));
-  if (life === 'unread') return answersSignal(Number(pid));
-  return life !== undefined && life.start === start && life.state !== 'Z' && life.state !== 'X';
+  const state = processStateOf(Number(pid));
+  if (state === 'unread') return answersSignal(Number(pid));
+  return state !== undefined && state.start === start && state.state !== 'Z' && state.state !== 'X';
 }
 
 /**
  * Returns state and start of a process from /proc, or undefined if the process or /proc does not exist. Returns
  * 'unread' if the file cannot be read, for example because this process has no free file descriptor.
  */
-function lifeOf(pid: number): { state: string; start: string } | 'unread' | undefined {
+function processStateOf(pid: number): { state: string; start: string } | 'unread' | undefined {
   let file: number;
   try {
     file = openSync(`/proc/${pid}/stat`, 'r');

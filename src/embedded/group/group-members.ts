@@ -10,7 +10,7 @@ import type { PeerProcesses } from '../store/peer-processes';
  * needs long for a full round. Each starts at another place, so together they cover the group quickly. The first one
  * that finds a dead member rings the processes of all members.
  */
-const askedMax = 10;
+const checkedMax = 10;
 
 /** Row of a member in the live file, stored under its group, topic and id. */
 export interface MemberRow {
@@ -41,7 +41,7 @@ export interface GroupMembersParts {
 export class GroupMembers {
   /** Members of other logs, as last read. */
   private others: readonly (readonly [id: string, row: MemberRow])[] = [];
-  private asked: number | undefined;
+  private nextChecked: number | undefined;
   /** Members to be removed, and why. */
   private readonly expired = new Map<string, 'dead' | 'silent'>();
 
@@ -102,12 +102,12 @@ export class GroupMembers {
    * Checks some members of other logs; the next call continues with the following ones. Returns whether a member seems
    * dead.
    */
-  ask(): boolean {
+  check(): boolean {
     const count = this.others.length;
-    this.asked ??= Math.floor(this.parts.random.next() * count);
-    if (this.asked >= count) this.asked = 0;
-    const some = this.others.slice(this.asked, this.asked + askedMax);
-    this.asked += askedMax;
+    this.nextChecked ??= Math.floor(this.parts.random.next() * count);
+    if (this.nextChecked >= count) this.nextChecked = 0;
+    const some = this.others.slice(this.nextChecked, this.nextChecked + checkedMax);
+    this.nextChecked += checkedMax;
     for (const [id, row] of some) {
       if (!this.parts.peers.alive(row.address)) this.expired.set(id, 'dead');
       else if (this.parts.lease.look(row.lease).silentMs >= row.sessionMs) this.expired.set(id, 'silent');

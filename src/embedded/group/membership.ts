@@ -128,14 +128,14 @@ export class Membership implements Member, Leased {
   /** Checks the liveness of some members. Starts a full look when one seems dead or the last look is too old. */
   ask(): void {
     if (this.ended || !this.started) return;
-    const found = this.askOthers();
+    const found = this.checkOthers();
     const everyMs = Math.max(lookMs, this.groupMembers.size * lookMsPerMember);
     if (found || this.parts.clock.mono() - this.lookedMs >= everyMs) void this.look();
   }
 
-  private askOthers(): boolean {
+  private checkOthers(): boolean {
     try {
-      return this.groupMembers.ask();
+      return this.groupMembers.check();
     } catch (error) {
       this.complain(errorMessage(error));
       return false;

@@ -9,7 +9,7 @@ import type { Clock } from '../../base/clock';
 import { isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
 import { refuse } from '../directory/directory';
-import { processLives } from '../directory/process-liveness';
+import { isProcessRunning } from '../directory/process-liveness';
 import type { Doorbells } from './doorbells';
 
 /** A draft exists for milliseconds. An older one was left by a process that died. */
@@ -25,12 +25,12 @@ const answerMs = 1_000;
 export async function removeLeftovers(directory: Directory, doorbells: Doorbells, clock: Clock): Promise<void> {
   const unidentified: string[] = [];
   for (const address of doorbells.others()) {
-    const isRunning = processLives(address);
-    if (isRunning === false) doorbells.bury(address);
+    const isRunning = isProcessRunning(address);
+    if (isRunning === false) doorbells.removeDead(address);
     if (isRunning === undefined) unidentified.push(address);
   }
   for (const address of unidentified) {
-    if (!(await listens(path.join(directory.sockets, address), clock))) doorbells.bury(address);
+    if (!(await listens(path.join(directory.sockets, address), clock))) doorbells.removeDead(address);
     else {
       refuse(
         `${directory.path} is in use by a process of another pid namespace (${address}), such as another container`,

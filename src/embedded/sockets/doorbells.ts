@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../../base/clock';
 import { isBusError, isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
 import { frameKinds } from './frames';
-import { isAddress, processLives } from '../directory/process-liveness';
+import { isAddress, isProcessRunning } from '../directory/process-liveness';
 import type { PeerProcesses } from '../store/peer-processes';
 import type { Sockets } from './sockets';
 
@@ -15,7 +15,7 @@ export interface Doorbells extends PeerProcesses {
   /** Rings at all other buses. Resolves when each has acknowledged, has left, or did not answer within 200 ms. */
   ringAll(topic: string): Promise<void>;
   /** Removes the socket of a dead bus. Returns true only to the caller that removed it. */
-  bury(address: string): boolean;
+  removeDead(address: string): boolean;
 }
 
 export interface DoorbellParts {
@@ -49,15 +49,15 @@ export function openDoorbells({ directory, sockets, clock }: DoorbellParts): Doo
     const topic = line.slice(at + 1);
     for (const listener of listeners) listener(topic);
     const call = line.slice(0, at);
-    if (call !== '0') answerSoon(from, call);
+    if (call !== '0') acknowledgeLater(from, call);
   });
   sockets.onFrame(frameKinds.acknowledged, (line, _body, from) => settle(Number(line), from));
-  sockets.onGone((address) => {
+  sockets.onDeparture((address) => {
     for (const id of calls.keys()) settle(id, address);
   });
 
   // Acknowledge after the listeners' own end-of-turn work, so that an acknowledgement means the change was read.
-  function answerSoon(to: string, call: string): void {
+  function acknowledgeLater(to: string, call: string): void {
     setImmediate(() => tryRing(() => sockets.sendOnce(to, frameKinds.acknowledged, call)));
   }
 
@@ -79,7 +79,7 @@ export function openDoorbells({ directory, sockets, clock }: DoorbellParts): Doo
 
   /** Returns whether a bus without a socket counts as open: its process is running, and can recreate the socket. */
   function isMaking(address: string): boolean {
-    if (processLives(address) !== true) {
+    if (isProcessRunning(address) !== true) {
       missing.delete(address);
       return false;
     }
@@ -119,13 +119,13 @@ export function openDoorbells({ directory, sockets, clock }: DoorbellParts): Doo
       if (sockets.connected(address)) return true;
       if (!fs.existsSync(path.join(directory.sockets, address))) return isMaking(address);
       missing.delete(address);
-      return !sockets.dead(address) && (processLives(address) ?? true);
+      return !sockets.dead(address) && (isProcessRunning(address) ?? true);
     },
     onRing(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    bury(address) {
+    removeDead(address) {
       try {
         fs.unlinkSync(path.join(directory.sockets, address));
         return true;

@@ -21,7 +21,7 @@ import { Loopback } from './loopback';
 /** Handler of a frame. `body` is a view that is valid until this returns. */
 export type FrameListener = (line: string, body: Uint8Array, from: string) => void;
 /** Handler of the departure of a peer. `packets` is true if a packet was sent to it or received from it. */
-export type GoneListener = (address: string, packets: boolean) => void;
+export type DepartureListener = (address: string, packets: boolean) => void;
 
 export interface SocketParts {
   readonly directory: Directory;
@@ -78,7 +78,7 @@ export class Sockets implements Closable {
   private readonly refused = new RecentSet<string>(2 * deadMax);
   private readonly dirty = new Set<Connection>();
   private readonly listeners: (FrameListener | undefined)[] = [];
-  private readonly goneListeners: GoneListener[] = [];
+  private readonly departureListeners: DepartureListener[] = [];
   private closedAtMs: number | undefined;
   private readonly closing = closable(() => this.closeOnce());
   /** Called when the last connection has ended. */
@@ -173,8 +173,8 @@ export class Sockets implements Closable {
    * Calls `listener` when the last connection to a peer ended. A packet without an answer is then lost, or its outcome
    * is unknown.
    */
-  onGone(listener: GoneListener): void {
-    this.goneListeners.push(listener);
+  onDeparture(listener: DepartureListener): void {
+    this.departureListeners.push(listener);
   }
   /** Throws Closed once `close` was called. */
   checkOpen(): void {
@@ -252,7 +252,7 @@ export class Sockets implements Closable {
     }
   }
 
-  private reportGone({ address, packets }: Peer): void {
+  private reportDeparture({ address, packets }: Peer): void {
     if (this.closedAtMs !== undefined) return;
     const replacement = this.peers.get(address);
     if (replacement !== undefined) {
@@ -260,7 +260,7 @@ export class Sockets implements Closable {
       return this.closeOthersLater(replacement);
     }
     this.fanout.receiverLeft(address, this.dead(address));
-    for (const listener of this.goneListeners) {
+    for (const listener of this.departureListeners) {
       try {
         listener(address, packets);
       } catch (error) {
@@ -290,10 +290,10 @@ export class Sockets implements Closable {
    * to it again.
    */
   private part(peer: Peer): void {
-    if (this.dead(peer.address)) return this.reportGone(peer);
+    if (this.dead(peer.address)) return this.reportDeparture(peer);
     const asking = net.connect({ path: this.path(peer.address) }, () => asking.destroy());
     asking.on('error', (error: NodeJS.ErrnoException) => this.noteRefusal(peer.address, error));
-    asking.on('close', () => this.reportGone(peer));
+    asking.on('close', () => this.reportDeparture(peer));
   }
   private noteRefusal(address: string, error: NodeJS.ErrnoException | undefined): void {
     if (error?.syscall !== 'connect' || !isCode(error, 'ECONNREFUSED', 'ENOENT')) return;

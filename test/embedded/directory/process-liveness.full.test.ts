@@ -6,7 +6,7 @@ import {
   addressCharactersMax,
   isAddress,
   newAddress,
-  processLives,
+  isProcessRunning,
 } from '../../../src/embedded/directory/process-liveness';
 import { cleanUp, later, until } from '../../support/embedded-buses';
 
@@ -37,24 +37,24 @@ test('each new address is unique, short enough and valid', () => {
   for (const text of ['', 'x', '../s', `${own}/..`, `~${own}`, `${own} `]) expect(isAddress(text)).toBe(false);
 });
 test('only the address of a running process with the same start time is alive', () => {
-  expect(processLives(own)).toBe(true);
-  expect(processLives(withPart(0, '4194304'))).toBe(false);
-  expect(processLives(withPart(1, '1'))).toBe(false);
-  expect(processLives('nonsense')).toBe(false);
+  expect(isProcessRunning(own)).toBe(true);
+  expect(isProcessRunning(withPart(0, '4194304'))).toBe(false);
+  expect(isProcessRunning(withPart(1, '1'))).toBe(false);
+  expect(isProcessRunning('nonsense')).toBe(false);
 });
 test('the liveness of an address of another pid namespace or boot is unknown', () => {
-  expect(processLives(withPart(2, '00000000'))).toBeUndefined();
+  expect(isProcessRunning(withPart(2, '00000000'))).toBeUndefined();
 });
 test('a stopped process is alive, a killed one is not', async () => {
   const child = start('sleep', '60');
   const address = addressOf(child.pid);
-  expect(processLives(address)).toBe(true);
+  expect(isProcessRunning(address)).toBe(true);
   child.kill('SIGSTOP');
   await until(() => fs.readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes(') T '));
-  expect(processLives(address)).toBe(true);
+  expect(isProcessRunning(address)).toBe(true);
   child.kill('SIGKILL');
-  await until(() => processLives(address) === false);
-  expect(processLives(address)).toBe(false);
+  await until(() => isProcessRunning(address) === false);
+  expect(isProcessRunning(address)).toBe(false);
 });
 test.each(['openSync', 'readSync'] as const)(
   'a process whose state cannot be read (%s) is probed by a signal',
@@ -66,9 +66,9 @@ test.each(['openSync', 'readSync'] as const)(
       throw none;
     });
     later(() => failing.mockRestore());
-    expect(processLives(address)).toBe(true);
+    expect(isProcessRunning(address)).toBe(true);
     child.kill('SIGKILL');
-    await until(() => processLives(address) === false);
+    await until(() => isProcessRunning(address) === false);
   },
 );
 test('an address that is created while no file can be opened is alive', () => {
@@ -76,7 +76,7 @@ test('an address that is created while no file can be opened is alive', () => {
     throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
   });
   later(() => opening.mockRestore());
-  expect(processLives(newAddress(systemRandom))).toBe(true);
+  expect(isProcessRunning(newAddress(systemRandom))).toBe(true);
 });
 test('a zombie is not alive', async () => {
   // The shell becomes a program that never reaps its child.
@@ -85,7 +85,7 @@ test('a zombie is not alive', async () => {
   const zombie = await until(() => Number(fs.readFileSync(children, 'latin1')) || undefined);
   const address = addressOf(zombie);
   await until(() => fs.readFileSync(`/proc/${zombie}/stat`, 'latin1').includes(') Z '));
-  expect(processLives(address)).toBe(false);
+  expect(isProcessRunning(address)).toBe(false);
 });
 test('a process whose name has brackets and spaces is alive', async () => {
   const dir = fs.mkdtempSync('/tmp/bb-');
@@ -94,13 +94,13 @@ test('a process whose name has brackets and spaces is alive', async () => {
   fs.chmodSync(`${dir}/a) Z (b`, 0o755);
   const child = start(`${dir}/a) Z (b`, '60');
   await until(() => fs.readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes('a) Z (b'));
-  expect(processLives(addressOf(child.pid))).toBe(true);
+  expect(isProcessRunning(addressOf(child.pid))).toBe(true);
 });
 test('a liveness check takes less than 50 µs', () => {
   // The best of many short rounds, because other processes use this machine too.
   const tookMs = Array.from({ length: 50 }, () => {
     const start = performance.now();
-    for (let round = 0; round < 20; round++) processLives(own);
+    for (let round = 0; round < 20; round++) isProcessRunning(own);
     return performance.now() - start;
   });
   expect(Math.min(...tookMs)).toBeLessThan(1);
