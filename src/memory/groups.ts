@@ -15,8 +15,8 @@ import {
   type Owner,
 } from '../ports/log';
 import { shareOut, type Sharer } from '../ports/share';
-import { DeliveryOrder, unreachable, type Life } from './life';
-import { whenAvailable } from './reading';
+import { Lane, unreachable, type Life } from './life';
+import { whenThere } from './reading';
 import type { Partition } from './topics';
 
 /** Part of its session after which a member that gets no response from the coordinator owns nothing. */
@@ -27,7 +27,7 @@ interface Tenure {
   readonly seat: Seat;
   readonly epoch: number;
   readonly lost: AbortController;
-  revoking: boolean;
+  giving: boolean;
 }
 
 /** State of a partition in the group. */
@@ -49,9 +49,9 @@ export class Seat implements Sharer {
   session: { end(): void } | undefined;
   /** Callbacks to run when the member has left. */
   readonly left: (() => void)[] = [];
-  readonly order = new DeliveryOrder();
-  readonly assign: Owner['onAssigned'];
-  readonly revoke: Owner['onRevoked'];
+  readonly lane = new Lane();
+  readonly take: Owner['onAssigned'];
+  readonly give: Owner['onRevoked'];
   readonly #turns = new Map<number, Promise<void>>();
 
   constructor(
@@ -62,12 +62,12 @@ export class Seat implements Sharer {
   ) {
     this.serves = serves && new Set(serves);
     this.id = `${life.name}/${life.nextNumber()}`;
-    this.assign = life.bind((owned: OwnedPartition) => owner.onAssigned(owned));
-    this.revoke = life.bind((partition: number) => owner.onRevoked(partition));
+    this.take = life.bind((owned: OwnedPartition) => owner.onAssigned(owned));
+    this.give = life.bind((partition: number) => owner.onRevoked(partition));
   }
 
   /**
-   * Runs `step` once no other step of the partition is running here. A `revoke` can outlast an expiry, so no `assign`
+   * Runs `step` once no other step of the partition is running here. A `give` can outlast an expiry, so no `take`
    * overlaps it.
    */
   inTurn(partition: number, step: () => Promise<void> | void): void {
@@ -175,7 +175,7 @@ export class Group {
       const { tenure } = share;
       return tenure?.seat === seat ? [{ tenure: this.#end(share, tenure), partition: share.records.partition }] : [];
     });
-    seat.life.notify(seat.order, () => {
+    seat.life.notify(seat.lane, () => {
       for (const { tenure, partition } of ended) {
         tenure.lost.abort(
           new PartitionLostError(this.name, partition, 'the coordinator did not answer for most of a session'),
@@ -199,7 +199,7 @@ export class Group {
     }
     this.#remove(seat);
     this.#balance();
-    seat.life.notify(seat.order, () => {
+    seat.life.notify(seat.lane, () => {
       for (const report of lost) report();
       void seat.life.insist(['log', 'join', this.topic], () => this.enter(seat));
     });
@@ -231,7 +231,7 @@ export class Group {
   #move(): void {
     for (const share of this.#shares) {
       const { tenure, target } = share;
-      if (tenure && tenure.seat !== target && !tenure.revoking) this.#ask(share, tenure);
+      if (tenure && tenure.seat !== target && !tenure.giving) this.#ask(share, tenure);
       if (!tenure && target && this.#away === 0) this.#grant(share, target);
     }
     for (const seat of this.#seats) {
@@ -240,25 +240,25 @@ export class Group {
   }
 
   #grant(share: Share, seat: Seat): void {
-    const tenure: Tenure = { seat, epoch: ++share.epoch, lost: new AbortController(), revoking: false };
+    const tenure: Tenure = { seat, epoch: ++share.epoch, lost: new AbortController(), giving: false };
     share.tenure = tenure;
     seat.misses.delete(share.records.partition);
-    const assign = (): void => {
-      if (!tenure.lost.signal.aborted) seat.assign(this.#owned(share, tenure));
+    const take = (): void => {
+      if (!tenure.lost.signal.aborted) seat.take(this.#owned(share, tenure));
     };
-    seat.life.notify(seat.order, () => seat.inTurn(share.records.partition, assign));
+    seat.life.notify(seat.lane, () => seat.inTurn(share.records.partition, take));
   }
 
   #ask(share: Share, tenure: Tenure): void {
-    tenure.revoking = true;
+    tenure.giving = true;
     const { seat } = tenure;
     const { partition } = share.records;
-    const revoke = async (): Promise<void> => {
+    const give = async (): Promise<void> => {
       if (tenure.lost.signal.aborted) return;
-      await seat.revoke(partition).catch(() => undefined); // unfinished messages are delivered again
+      await seat.give(partition).catch(() => undefined); // unfinished messages are delivered again
       void seat.life.insist(['log', 'release', this.topic], () => this.#release(share, tenure));
     };
-    seat.life.notify(seat.order, () => seat.inTurn(partition, revoke));
+    seat.life.notify(seat.lane, () => seat.inTurn(partition, give));
   }
 
   #miss(share: Share, tenure: Tenure, entries: readonly string[]): void {
@@ -283,7 +283,7 @@ export class Group {
     const { seat, epoch, lost } = tenure;
     const { records } = share;
     const { partition } = records;
-    const commits = new DeliveryOrder();
+    const commits = new Lane();
     const check = (): void => {
       if (share.tenure !== tenure) throw new PartitionLostError(this.name, partition, `epoch ${epoch} has ended`);
     };
@@ -304,7 +304,7 @@ export class Group {
             const found = records.from(from, max);
             return found.length > 0 ? found : undefined;
           };
-          return whenAvailable(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
+          return whenThere(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
         }),
       commit: (commit) => {
         const copy = copyCommit(commit);

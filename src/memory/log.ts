@@ -3,8 +3,8 @@ import { BusError } from '../base/errors';
 import { allEnded, closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
 import { Group, Seat } from './groups';
-import { DeliveryOrder, type Life } from './life';
-import { whenAvailable } from './reading';
+import { Lane, type Life } from './life';
+import { whenThere } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
 
 /** State that the logs of all processes share. */
@@ -29,21 +29,16 @@ export function groupOf({ topics, groups, ...how }: LogWorld, name: string, topi
 export function memoryLog(world: LogWorld, life: Life): Log {
   const { topics, groups, stateBytesMax, holdsUnread } = world;
   const open = new Set<Closable>();
-  const appends = new Map<string, DeliveryOrder>();
+  const appends = new Map<string, Lane>();
   let closedMs: number | undefined;
 
-  const call = async <T>(
-    name: string,
-    topic: string,
-    effect: () => T | Promise<T>,
-    order?: DeliveryOrder,
-  ): Promise<T> => {
+  const call = async <T>(name: string, topic: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
     if (closedMs !== undefined)
       throw new BusError('Closed', 'this log was closed', {
         outcome: 'not-sent',
         sinceMs: life.clock.now() - closedMs,
       });
-    return life.call(['log', name, topic], effect, order);
+    return life.call(['log', name, topic], effect, lane);
   };
   const keep = <C extends Closable>(made: C): C => {
     open.add(made);
@@ -64,10 +59,10 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     gapless: true,
     ensure: (topic) => call('ensure', topic.name, () => topics.ensure(topic)),
     append(topic, records) {
-      const order = appends.get(topic) ?? new DeliveryOrder();
-      appends.set(topic, order);
+      const lane = appends.get(topic) ?? new Lane();
+      appends.set(topic, lane);
       const copies = records.map(copyRecord); // the caller can reuse its buffers while the call is on its way
-      return call('append', topic, () => topics.append(topic, copies), order);
+      return call('append', topic, () => topics.append(topic, copies), lane);
     },
     tail: async (topic, from) =>
       keep(memoryTail(life, topic, await call('tail', topic, () => positions(topics.partitions(topic), from)))),
@@ -155,7 +150,7 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
     (wake: () => void) => onAbort(closed.signal, wake),
   ];
   return {
-    read: (max) => life.call(['log', 'read', topic], () => whenAvailable(() => look(max), wakers)),
+    read: (max) => life.call(['log', 'read', topic], () => whenThere(() => look(max), wakers)),
     ...closable(async () => closed.abort()),
   };
 }

@@ -5,18 +5,18 @@
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
-import { DeliveryOrder, type Life } from './life';
+import { Lane, type Life } from './life';
 
 interface Watcher {
   readonly contract: string;
   readonly life: Life;
-  readonly order: DeliveryOrder;
+  readonly lane: Lane;
   readonly see: (instances: readonly Instance[]) => void;
   /** Instances that the watcher was last notified of, as JSON. */
   reported: string;
 }
 
-/** All running instances. All processes share one list. */
+/** All running instances. All processes share one roll. */
 export class MemoryAnnouncements {
   readonly #instances = new Map<Life, Instance>();
   readonly #watchers = new Set<Watcher>();
@@ -62,7 +62,7 @@ export class MemoryAnnouncements {
 
   #report(watcher: Watcher, instances: readonly Instance[], seen?: () => void): void {
     watcher.reported = JSON.stringify(instances);
-    watcher.life.notify(watcher.order, () => {
+    watcher.life.notify(watcher.lane, () => {
       if (this.#watchers.has(watcher)) watcher.see(instances);
       seen?.();
     });
@@ -79,7 +79,7 @@ export function memoryRegistry(
   keepsAnnouncements: boolean,
 ): Registry {
   const watchers = new Set<Watcher>();
-  const announcements = new DeliveryOrder();
+  const announcements = new Lane();
   let mine: Instance | undefined;
   let closedMs: number | undefined;
 
@@ -92,7 +92,7 @@ export function memoryRegistry(
   /** Withdraws the announcement after the session expired, and announces the instance again once it runs. */
   const lost = (): void => {
     roll.withdraw(life);
-    life.notify(new DeliveryOrder(), announceAgain);
+    life.notify(new Lane(), announceAgain);
   };
   const announceAgain = (): void => {
     const again = (): void | Promise<void> => (mine ? roll.announce(life, mine) : undefined);
@@ -123,7 +123,7 @@ export function memoryRegistry(
     },
     async watch(contract, see) {
       check();
-      const watcher: Watcher = { contract, life, order: new DeliveryOrder(), see: life.bind(see), reported: '' };
+      const watcher: Watcher = { contract, life, lane: new Lane(), see: life.bind(see), reported: '' };
       watchers.add(watcher);
       await life.call(['registry', 'watch', contract], () => roll.watch(watcher));
       return closable(async () => roll.unwatch(watcher));

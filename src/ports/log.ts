@@ -135,8 +135,8 @@ export interface ReadMax {
 /** Callbacks of a group member for the partitions that it owns. */
 export interface Owner {
   /**
-   * Is called when a partition was assigned to this member. It must not throw. Calls for one partition never overlap an
-   * `onRevoked` call for it.
+   * Is called when a partition was assigned to this member. It must not throw. Calls for one partition never overlap a
+   * `give` of it.
    */
   onAssigned(owned: OwnedPartition): void;
   /**
@@ -295,8 +295,8 @@ export class PartialAppendError extends BusError {
     readonly failed: ReadonlyMap<number, BusError>,
     count: number,
   ) {
-    const message = `${failed.size} of ${count} records were not appended, the others are in the log: ${first.message}`;
-    super(first.code, message, first.details, first, first.remedy);
+    const said = `${failed.size} of ${count} records were not appended, the others are in the log: ${first.message}`;
+    super(first.code, said, first.details, first, first.remedy);
   }
 
   /**

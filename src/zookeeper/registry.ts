@@ -13,7 +13,7 @@ import { Folder } from './registry/contract-watch';
 import { ensure } from './session/nodes';
 import type { Paths } from './paths';
 import type { Session, SessionParts } from './session/session';
-import { debounce } from './session/debounce';
+import { openSoon } from './session/debounce';
 
 /** Dependencies of {@link openRegistry}. */
 export interface RegistryParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
@@ -50,7 +50,7 @@ class SessionRegistry implements Registry {
   private readonly placed = new Map<string, string>();
   /** Runs the changes of this instance's nodes one after the other. */
   private lane: Promise<unknown> = Promise.resolve();
-  private readonly debounced;
+  private readonly soon;
   /** Announcement and session of the last placement that succeeded. */
   private settled: { readonly mine: Instance | undefined; readonly session: string } | undefined;
   private repairedMs = -Infinity;
@@ -59,7 +59,7 @@ class SessionRegistry implements Registry {
 
   constructor(private readonly parts: RegistryParts) {
     const { clock, random, session } = parts;
-    this.debounced = debounce({ clock, random, jitterMs: () => 20, gapMs: () => 100 }, () => this.replace());
+    this.soon = openSoon({ clock, random, jitterMs: () => 20, gapMs: () => 100 }, () => this.replace());
     session.onConnection((connection) => this.restore(connection));
   }
 
@@ -69,9 +69,9 @@ class SessionRegistry implements Registry {
     const before = this.mine;
     this.mine = instance;
     try {
-      if (this.parts.session.connection) await this.whenFree(instance.name, () => this.placeDebounced('announcing'));
+      if (this.parts.session.connection) await this.whenFree(instance.name, () => this.placeSoon('announcing'));
     } catch (error) {
-      if (isBusError(error, 'Unreachable')) return this.debounced.request(); // `restore` places it if this does not
+      if (isBusError(error, 'Unreachable')) return this.soon.ask(); // `restore` places it if this does not
       if (this.mine === instance) this.mine = before;
       throw error;
     }
@@ -84,7 +84,7 @@ class SessionRegistry implements Registry {
   private async takeBack(): Promise<void> {
     this.mine = undefined;
     if (!this.parts.session.connection) return;
-    await this.placeDebounced('withdrawing').catch((error: unknown) => this.log(errorMessage(error)));
+    await this.placeSoon('withdrawing').catch((error: unknown) => this.log(errorMessage(error)));
   }
 
   async watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
@@ -153,7 +153,7 @@ class SessionRegistry implements Registry {
   }
   private async closeOnce(): Promise<void> {
     this.closedAtMs = this.parts.clock.now();
-    this.debounced.stop();
+    this.soon.stop();
     for (const folder of this.folders.values()) folder.close();
     this.folders.clear();
     await within(this.parts.clock, withdrawMs, this.takeBack());
@@ -184,10 +184,10 @@ class SessionRegistry implements Registry {
     try {
       if (session.connection?.alive) await this.place(session.connection);
     } catch (error) {
-      if (!(error instanceof LostError)) session.retryRestore(errorMessage(error));
+      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
     }
   }
-  private placeDebounced(what: string): Promise<void> {
+  private placeSoon(what: string): Promise<void> {
     return this.parts.session.call(what, true, (connection) => this.place(connection));
   }
   private place(connection: Connection): Promise<void> {
@@ -240,7 +240,7 @@ class SessionRegistry implements Registry {
     await connection.change(changes);
     await Promise.all(wanted.map((path) => connection.read(path, this.touched)));
   }
-  private readonly touched = (): void => this.debounced.request();
+  private readonly touched = (): void => this.soon.ask();
 
   private wantedFor(instance: Instance): ReadonlyMap<string, string> {
     const { paths } = this.parts;
@@ -269,7 +269,7 @@ class SessionRegistry implements Registry {
     for (const [at, path] of paths.entries()) {
       const node = nodes[at];
       if (!node) continue;
-      if (mine && path === own) checkIncarnation(mine, node, connection.session);
+      if (mine && path === own) checkLife(mine, node, connection.session);
       else if (this.isOfAnother(path, node)) continue;
       there.set(path, node);
     }
@@ -319,7 +319,7 @@ class SessionRegistry implements Registry {
   }
 }
 
-function checkIncarnation({ name, incarnation }: Instance, node: Node, session: string): void {
+function checkLife({ name, incarnation }: Instance, node: Node, session: string): void {
   if (node.owner === session) return; // created by this session, whatever another client wrote into it
   const there = instanceOfText(node.data);
   if (there?.incarnation === incarnation) return;

@@ -2,12 +2,12 @@
 import type { Clock, Random } from '../../base/clock';
 
 /** A debounced task. */
-export interface DebouncedTask {
-  request(): void;
+export interface Soon {
+  ask(): void;
   stop(): void;
 }
-/** Dependencies of {@link debounce}. */
-export interface DebouncedTaskParts {
+/** Dependencies of {@link openSoon}. */
+export interface SoonParts {
   readonly clock: Clock;
   readonly random: Random;
   /**
@@ -20,11 +20,8 @@ export interface DebouncedTaskParts {
 }
 
 /** Creates the task. `run` must not reject. */
-export function debounce(
-  { clock, random, jitterMs, gapMs }: DebouncedTaskParts,
-  run: () => Promise<void>,
-): DebouncedTask {
-  let state: 'idle' | 'set' | 'runs' | 'runs, requested again' | 'stopped' = 'idle';
+export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () => Promise<void>): Soon {
+  let state: 'idle' | 'set' | 'runs' | 'runs, asked again' | 'stopped' = 'idle';
   let lastMs = -Infinity;
   let timer = { cancel: (): void => undefined };
 
@@ -37,15 +34,15 @@ export function debounce(
     state = 'runs';
     lastMs = clock.mono();
     await run();
-    // Reread the state: `request` or `stop` can have been called during the run.
-    const after = state as typeof state | 'runs, requested again' | 'stopped';
-    if (after === 'runs, requested again') set();
+    // Reread the state: `ask` or `stop` can have been called during the run.
+    const after = state as typeof state | 'runs, asked again' | 'stopped';
+    if (after === 'runs, asked again') set();
     else if (after === 'runs') state = 'idle';
   }
   return {
-    request() {
+    ask() {
       if (state === 'idle') set();
-      else if (state === 'runs') state = 'runs, requested again';
+      else if (state === 'runs') state = 'runs, asked again';
     },
     stop() {
       state = 'stopped';

@@ -63,7 +63,7 @@ export interface Session extends Closable {
    * Reports that a part could not be kept up to date. Everything is restored shortly; the session reports a failure
    * until then.
    */
-  retryRestore(reason: string): void;
+  restoreSoon(reason: string): void;
 }
 
 /** Starts to connect, and reconnects until it is closed. Closing takes half a second at most. */
@@ -287,7 +287,7 @@ class KeptSession implements Session {
     this.restores.push(restore);
   }
 
-  retryRestore(reason: string): void {
+  restoreSoon(reason: string): void {
     this.fault = reason;
     const connection = this.connection;
     if (!connection?.alive || this.restoring === connection) return;
