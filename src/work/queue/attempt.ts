@@ -6,7 +6,7 @@ import { peerOf } from '../../delivery/peer';
 import { decodeValue } from '../../format/json';
 import type { Message } from '../message';
 import { Refused } from './retry-policy';
-import type { Handling, ConsumerParts } from '../types';
+import type { Handling, ConsumerParts, Running } from '../types';
 
 const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
@@ -36,4 +36,14 @@ export function handle(parts: ConsumerParts, message: Message, { entry, run }: H
 /** Returns the error of a failed attempt. Returns Refused when no other attempt can succeed. */
 export function faultOf({ error, by }: Extract<Outcome, { readonly ok: false }>): unknown {
   return by === 'check' && isBusError(error, 'Invalid') ? new Refused(errorMessage(error)) : error;
+}
+
+/** Returns the handler calls that are in progress, of the messages that count as running. */
+export function runningIn(messages: Iterable<Message>): Running[] {
+  return [...messages].flatMap((message) => {
+    const { id, entry, lane, attempts, sinceMs, partition, offset, context } = message;
+    return context
+      ? [{ id, entry, key: lane, attempt: attempts + 1, sinceMs, note: context.note, partition, offset }]
+      : [];
+  });
 }

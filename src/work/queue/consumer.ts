@@ -1,13 +1,12 @@
 /** Consumes a queue: owns partitions, starts messages within limits, and settles, retries or parks them. */
 import type { Capacity } from '../../base/bounded';
-import { every, type Timer } from '../../base/clock';
+import { every } from '../../base/clock';
 import { errorMessage } from '../../base/errors';
 import { closable, deferred, NotStarted } from '../../base/lifecycle';
 import type { Outcome } from '../../delivery/deliver';
 import type { OwnedPartition, Owner } from '../../ports/log';
 import { CommitHealth } from '../progress/committer';
-import { Fifo } from './fifo';
-import { faultOf, handle } from './attempt';
+import { faultOf, handle, runningIn } from './attempt';
 import { openLanes, type Lanes } from './lanes';
 import { unreadable, type Message } from '../message';
 import { attemptOf, attemptsKept } from '../parked/park';
@@ -17,18 +16,10 @@ import { RetainedPartitions, type Begin } from '../progress/retained';
 import { attemptsDefault, decide, handoverMsDefault } from './retry-policy';
 import { openBuffered } from './read-ahead';
 import { recall } from './recall';
+import { Scheduler } from './scheduler';
 import { Trimming } from './trim';
 import { sumUp } from './unserved';
-import type {
-  EntryLimits,
-  Handling,
-  Queue,
-  QueueStats,
-  RetryOptions,
-  Running,
-  QueueConsumer,
-  ConsumerParts,
-} from '../types';
+import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, QueueConsumer, ConsumerParts } from '../types';
 
 /**
  * Joins the queue's group. Resolves when this instance is a member. Creates missing topics. Messages of one key are
@@ -64,9 +55,6 @@ const concurrencyDefault = 8;
 const trimEveryMs = 600_000;
 /** Delay before a message whose handler was not called is offered again. Its module is closing, so it seldom is. */
 const notStartedRetryMs = 1_000;
-/** Maximum time of starting messages without a turn of the event loop, so that sockets and leases are not delayed. */
-const burstMs = 10;
-
 class Consumer {
   /** Resolves when running handlers are no longer waited for. */
   readonly hurried = deferred<void>();
@@ -77,18 +65,10 @@ class Consumer {
   readonly #limits = new Map<string, EntryLimits>();
   readonly #retries = new Map<string, RetryOptions>();
   readonly #lanes: Lanes<Message>;
+  readonly #scheduler: Scheduler<Message>;
   readonly #handoverMs: number;
-  /** Started messages that the log has recorded. Their handlers are called next. */
-  readonly #announced = new Fifo<Message>();
   readonly #parking: Parking;
   readonly #trimming: Trimming;
-  #alone: SoloRun | undefined;
-  #wake: Timer | undefined;
-  #wakeAtMs = Infinity;
-  #pumping = false;
-  #yielding = false;
-  /** Time when this turn of the event loop started its first message. Undefined while it has started none. */
-  #turnMs: number | undefined;
   #handled = 0;
   #failed = 0;
   #parked = 0;
@@ -107,6 +87,19 @@ class Consumer {
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
     const longest = [...this.#retries.values()].map(({ handoverMs }) => handoverMs ?? handoverMsDefault);
     this.#handoverMs = Math.max(0, ...longest);
+    this.#scheduler = new Scheduler<Message>({
+      clock: parts.clock,
+      lanes: this.#lanes,
+      handoverMs: this.#handoverMs,
+      attemptsMax: (message) => this.#attemptsMax(message),
+      mayRun: (message) => message.holder.mayRun(message),
+      runsAny: () => this.#runsAny,
+      start: (message) => this.#start(message),
+      startRecorded: (message) => this.#startRecorded(message),
+      readMore: () => {
+        for (const partition of this.#partitions.values()) partition.readMore();
+      },
+    });
   }
 
   get owner(): Owner {
@@ -120,7 +113,7 @@ class Consumer {
     const retained = this.#retained.of(this.queue.group, owned.partition);
     retained.watch(() => {
       this.#lanes.offer(owned.partition);
-      this.#pump();
+      this.#scheduler.pump();
     });
     const parts: PartitionParts = {
       take: this.parts,
@@ -130,7 +123,7 @@ class Consumer {
       buffered: this.#buffered,
       handoverMs: this.#handoverMs,
       hurried: this.hurried.promise,
-      pump: () => this.#pump(),
+      pump: () => this.#scheduler.pump(),
       gone: (one) => this.#gone(one),
       again: (same, from) => this.#take(same, from),
       commits: (number, ok, reason) => this.#commitHealth.set(number, ok, reason),
@@ -143,12 +136,12 @@ class Consumer {
   review(): void {
     this.#ask();
     for (const [entry, limits] of this.#limits) this.#lanes.setLimits(entry, limits);
-    this.#pump();
+    this.#scheduler.pump();
   }
 
   /** True when a handler runs, or a long burst waits for the next turn of the event loop. */
   get busy(): boolean {
-    return this.#yielding || this.#runs;
+    return this.#scheduler.isYielding || this.#runs;
   }
   get #runs(): boolean {
     return [...this.#partitions.values()].some(({ running }) => running.size > 0);
@@ -159,15 +152,10 @@ class Consumer {
   }
 
   stats(): QueueStats {
-    const running: Running[] = [];
-    for (const partition of this.#partitions.values()) {
-      for (const message of partition.running)
-        if (message.context) running.push(describe(message, message.context.note));
-    }
     return {
       waiting: this.#lanes.waiting,
       inBackoff: this.#lanes.inBackoff,
-      running,
+      running: [...this.#partitions.values()].flatMap(({ running }) => runningIn(running)),
       partitions: [...this.#partitions.keys()].toSorted((a, b) => a - b),
       handled: this.#handled,
       failed: this.#failed,
@@ -186,7 +174,7 @@ class Consumer {
   }
 
   end(): void {
-    this.#wake?.cancel();
+    this.#scheduler.end();
   }
 
   #ask(): void {
@@ -198,82 +186,7 @@ class Consumer {
 
   #gone(partition: Partition): void {
     if (this.#partitions.get(partition.number) === partition) this.#partitions.delete(partition.number);
-    if (this.#alone) this.#pump(); // it can have owned the message that runs alone
-  }
-
-  /** Starts every message that can start now, and sets a timer for the next one that can start later. */
-  #pump(): void {
-    if (this.#pumping || this.#yielding) return; // the call or timer in progress checks again
-    this.#pumping = true;
-    const nowMs = this.parts.clock.mono();
-    while (!this.#yielding) {
-      const announced = this.#announced.shift();
-      if (announced && !announced.holder.mayRun(announced)) {
-        this.#leave(announced);
-        continue;
-      }
-      const message = announced ?? this.#next(nowMs);
-      if (!message) break;
-      this.#turnMs ??= this.#turn(nowMs);
-      if (announced) this.#runLate(message);
-      else this.#start(message);
-      this.#yielding = this.parts.clock.mono() - this.#turnMs >= burstMs;
-    }
-    this.#pumping = false;
-    if (this.#yielding) return;
-    this.#wakeIn(this.#alone ? this.#alone.untilMs - nowMs : this.#lanes.wakeMs(nowMs), nowMs);
-    if (this.#lanes.idle) for (const partition of this.#partitions.values()) partition.readMore();
-  }
-
-  /** Returns the next message to start. A message that must run alone first waits for the running handlers. */
-  #next(nowMs: number): Message | undefined {
-    while (!this.#alone) {
-      const message = this.#lanes.next(nowMs);
-      if (!message || !this.#isSuspect(message)) return message;
-      this.#alone = { message, started: false, untilMs: nowMs + this.#handoverMs };
-    }
-    const { message, started, untilMs } = this.#alone;
-    if (!started && !message.holder.mayRun(message))
-      this.#leave(message); // its partition was lost or is being revoked
-    else if (!started && (nowMs >= untilMs || !this.#runsAny)) {
-      this.#alone = { message, started: true, untilMs: nowMs + this.#handoverMs };
-      return message;
-    } else if (!started || nowMs < untilMs) return undefined;
-    this.#alone = undefined;
-    return this.#next(nowMs);
-  }
-
-  /**
-   * Returns true when the message was running in processes that died. It then runs alone, so that a further crash can
-   * be attributed to it.
-   */
-  #isSuspect(message: Message): boolean {
-    if (!message.interrupted) return false;
-    const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
-    return message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
-  }
-
-  /** Ends a burst in the next turn of the event loop. Synchronous handlers would otherwise block everything else. */
-  #turn(nowMs: number): number {
-    this.parts.clock.after(0, () => {
-      this.#turnMs = undefined;
-      if (!this.#yielding) return;
-      this.#yielding = false;
-      this.#pump();
-    });
-    return nowMs;
-  }
-
-  #wakeIn(delayMs: number | undefined, nowMs: number): void {
-    if (delayMs === undefined) return;
-    const atMs = nowMs + delayMs;
-    if (this.#wakeAtMs <= atMs) return; // the earlier timer checks again
-    this.#wake?.cancel();
-    this.#wakeAtMs = atMs;
-    this.#wake = this.parts.clock.after(delayMs, () => {
-      this.#wakeAtMs = Infinity;
-      this.#pump();
-    });
+    this.#scheduler.partitionLeft();
   }
 
   #start(message: Message): void {
@@ -285,7 +198,7 @@ class Consumer {
       void this.#park(message, message.refusal ?? `this instance does not know the entry ${message.entry}`);
       return;
     }
-    const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
+    const attempts = this.#attemptsMax(message);
     // A message whose last attempt failed here had a retry left. Only a lowered limit is exceeded then, so it runs.
     if (message.attempts >= attempts && message.failures.at(-1)?.attempt !== message.attempts) {
       void this.#park(
@@ -296,16 +209,13 @@ class Consumer {
     }
     const announcing = message.holder.announce(message);
     if (!announcing) return this.#run(message, handling);
-    void announcing.then(() => {
-      this.#announced.push(message);
-      this.#pump();
-    });
+    void announcing.then(() => this.#scheduler.recorded(message));
   }
 
-  #runLate(message: Message): void {
+  #startRecorded(message: Message): void {
     const handling = this.queue.entries.get(message.entry);
     if (handling) this.#run(message, handling);
-    else this.#leave(message);
+    else this.#scheduler.done(message);
   }
 
   #run(message: Message, handling: Handling): void {
@@ -317,7 +227,7 @@ class Consumer {
   #ended(message: Message, outcome: Outcome): void {
     if (message.holder.closed.aborted) return this.#outlived(message, outcome.ok);
     message.context = undefined;
-    if (this.#alone?.message === message) this.#alone = undefined;
+    this.#scheduler.ended(message);
     if (outcome.ok) {
       this.#handled++;
       this.#settle(message);
@@ -327,6 +237,9 @@ class Consumer {
 
   #retryOf({ entry }: Message): RetryOptions {
     return this.#retries.get(entry) ?? retryDefault;
+  }
+  #attemptsMax(message: Message): number {
+    return this.#retryOf(message).attempts ?? attemptsDefault;
   }
 
   #failedOnce(message: Message, error: unknown): void {
@@ -346,8 +259,7 @@ class Consumer {
   /** Retries a message after a delay. `counts` is false when its handler was not called. */
   #again(message: Message, counts: boolean, delayMs: number, how: 'in-order' | 'aside'): void {
     message.holder.again(message, counts);
-    this.#lanes.again(message, this.parts.clock.mono() + delayMs, how);
-    this.#pump();
+    this.#scheduler.retry(message, delayMs, how);
   }
 
   /** Parks the message, and settles it only after the append is confirmed. Until then it counts as running. */
@@ -363,19 +275,13 @@ class Consumer {
 
   /** Ends a message whose partition was lost or revoked. Commits made until then recorded it as running. */
   #outlived(message: Message, done: boolean): void {
-    this.#leave(message);
+    this.#scheduler.done(message);
     message.holder.retained.ended(message, done);
   }
 
   #settle(message: Message): void {
     message.holder.settle(message);
-    this.#leave(message);
-  }
-
-  #leave(message: Message): void {
-    this.#lanes.done(message);
-    if (this.#alone?.message === message) this.#alone = undefined;
-    this.#pump();
+    this.#scheduler.done(message);
   }
 
   #reportRetried({ entry, id, attempts: attempt }: Message, delayMs: number, thrown: unknown): void {
@@ -385,16 +291,3 @@ class Consumer {
 
 const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
 const retryDefault: RetryOptions = {};
-
-/** Number of crashes that count for every message that was running. After them a message runs alone. */
-const blamedTogether = 2;
-/** A message that runs alone. Until `untilMs` it waits for running handlers, and then other messages wait for it. */
-interface SoloRun {
-  readonly message: Message;
-  readonly started: boolean;
-  readonly untilMs: number;
-}
-
-function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
-  return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
-}
