@@ -32,6 +32,19 @@ export class PartitionNotices {
     this.notices.emit({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
   }
 
+  get watched(): boolean {
+    return this.notices.watched;
+  }
+
+  /** Reports a record that was not handled. */
+  dropped(what: string, reason: string, about: { readonly entry?: string; readonly id?: string } = {}): void {
+    this.notices.emit({ type: 'dropped', what, reason, ...about });
+  }
+  /** Reports offsets that the log has deleted before they were read. */
+  deleted(topic: string, from: number, last: number): void {
+    this.dropped(`${topic}/${this.partition}/${from}-${last}`, 'they are no longer in the log');
+  }
+
   /** Reports a message that waits, possibly with later messages behind it. */
   stuck(reason: string): void {
     this.notices.emit({ type: 'stuck', queue: this.queue, partition: this.partition, reason });

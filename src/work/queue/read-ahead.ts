@@ -1,4 +1,7 @@
-/** Decides how much of a partition is read ahead of its handlers: few messages while these are busy, within limits. */
+/**
+ * Decides how much of a partition is read ahead of its handlers, and whether a message can start: only within the room
+ * of memory and of a commit.
+ */
 import { Capacity } from '../../base/bounded';
 import { limits } from '../../base/limits';
 import type { ReadMax } from '../../ports/log';
@@ -13,13 +16,13 @@ const readAhead = 32;
 const readMessagesMax = 1_000;
 const readBytesMax = 4 * 1024 * 1024;
 /** Share of a full limit in use at which reading resumes, so that each read returns many records. */
-export const fullShare = 0.75;
+const fullShare = 0.75;
 
 /** Creates the counter of the messages that an instance holds in memory. */
 export const openBuffered = (): Capacity => new Capacity({ count: Infinity, bytes: limits.instanceBufferBytesMax });
 
 export interface RoomParts {
-  readonly watermark: Pick<Watermark, 'at' | 'seen' | 'openRanges'>;
+  readonly watermark: Pick<Watermark, 'at' | 'seen' | 'openRanges' | 'unsettled'>;
   readonly stateBytesMax: () => number;
   /** Messages whose handlers run. Each can add one more range. */
   readonly running: ReadonlySet<{ readonly bytes: number }>;
@@ -31,11 +34,17 @@ export interface RoomParts {
   readonly isHungry: () => boolean;
   /** Called when other partitions have made room. */
   readonly wake: () => void;
+  /** Returns true when no further message can settle before the next commit. */
+  readonly isCommitFull: () => boolean;
+  /** Offers refused messages to the lanes again: the one at `offset` alone, or all. */
+  readonly offer: (offset?: number) => void;
 }
 
 export class Room {
   /** Messages of this partition in memory. */
   readonly #held: Capacity;
+  /** True when `mayStart` has refused a message that was not offered again. */
+  #refused = false;
   #isWaiting = false;
   #isClosed = false;
 
@@ -76,11 +85,13 @@ export class Room {
       this.parts.wake();
     });
   }
-  /** Returns the common limit as a reason for a notice, if it is reached. Otherwise returns an empty text. */
-  describeWhole(): string {
+  /** Returns what fills the room, as a reason for a notice. */
+  describeFull(): string {
+    const { unsettled, openRanges } = this.parts.watermark;
+    const own = `${unsettled} messages are in memory, ${openRanges} ranges are settled above it`;
+    if (!this.#isWholeFull) return own;
     const { bytes, max } = this.parts.whole;
-    if (!this.#isWholeFull) return '';
-    return `, and ${bytes} of ${max.bytes} bytes of all partitions of this instance are used`;
+    return `${own}, and ${bytes} of ${max.bytes} bytes of all partitions of this instance are used`;
   }
 
   /**
@@ -91,6 +102,33 @@ export class Room {
     const { at, seen } = watermark;
     const fit = rangesThatFit(stateBytesMax(), seen - at) - running.size;
     return Math.max(0, Math.min(limits.openRangesMax, fit));
+  }
+
+  /** Returns true when a message that starts now can be recorded in a commit. Refused messages are offered again later. */
+  mayStart(offset: number): boolean {
+    const { watermark, isCommitFull } = this.parts;
+    const isOpen = watermark.openRanges < this.rangesMax || offset === watermark.at;
+    const may = isOpen && !isCommitFull();
+    if (!may) this.#refused = true;
+    return may;
+  }
+  /** Offers refused messages after a message was settled. `moved` means that the watermark has moved. */
+  settled(moved: boolean): void {
+    if (this.#refused) this.#offerAgain(moved);
+  }
+  /** Offers refused messages after a commit, since more can settle before the next one. Returns true with any. */
+  committed(): boolean {
+    if (!this.#refused) return false;
+    this.#offerAgain(true);
+    return true;
+  }
+  /** At the limit of ranges only the lowest message can start. With room again, all messages are offered. */
+  #offerAgain(moved: boolean): void {
+    const { watermark, offer } = this.parts;
+    if (watermark.openRanges < this.rangesMax * fullShare) {
+      this.#refused = false;
+      offer();
+    } else if (moved) offer(watermark.at);
   }
 
   /**
