@@ -66,7 +66,14 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['log.ts', 'messenger.ts'],
     ['open.ts'],
   ],
-  work: [['progress', 'topics.ts'], ['types.ts'], ['message.ts'], ['parked', 'retention.ts', 'submit.ts'], ['queue']],
+  work: [
+    ['progress', 'topics.ts'],
+    ['types.ts'],
+    ['message.ts', 'encode-messages.ts'],
+    ['append-queue.ts'],
+    ['parked', 'retention.ts', 'submit.ts'],
+    ['queue'],
+  ],
   zookeeper: [['paths.ts'], ['session'], ['registry', 'settings'], ['registry.ts', 'settings.ts'], ['open.ts']],
 };
 

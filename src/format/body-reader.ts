@@ -3,16 +3,7 @@
  * stack, so that a deeply nested body cannot overflow the call stack.
  */
 import { limits } from '../base/limits';
-import {
-  boundedPath,
-  dateMsMax,
-  extensions,
-  framesKeptMax,
-  kinds,
-  describePath,
-  weights,
-  type Kind,
-} from './body-format';
+import { boundedPath, extensions, framesKeptMax, kinds, describePath, weights, type Kind } from './body-format';
 import { BadBytes, ByteSource, keyBytesCached, noBytes } from './byte-source';
 
 /** Decodes bytes[0, end) into a value that shares no memory with them. Throws BadBytes. */
@@ -256,32 +247,14 @@ class Reader extends ByteSource {
   #extension(length: number): unknown {
     const type = this.uint8();
     this.need(length);
-    if (type === extensions.date) return this.#date(length);
+    if (type === extensions.date) {
+      this.#weigh(weights.date - 1);
+      return this.date(length);
+    }
     if (type === extensions.bigint) return this.bigint(length);
     if (type === extensions.map) return this.#collection(kinds.map, length);
     if (type === extensions.set) return this.#collection(kinds.set, length);
     return this.refuse(`extension type 0x${type.toString(16).padStart(2, '0')} is not known`);
-  }
-
-  #date(length: number): Date {
-    this.#weigh(weights.date - 1);
-    let nanoseconds = 0;
-    let seconds;
-    if (length === 4) {
-      seconds = this.uint32();
-    } else if (length === 8) {
-      const packed = this.uint32();
-      nanoseconds = packed >>> 2;
-      seconds = (packed & 3) * 2 ** 32 + this.uint32();
-    } else if (length === 12) {
-      nanoseconds = this.uint32();
-      seconds = (this.uint32() | 0) * 2 ** 32 + this.uint32();
-    } else return this.refuse(`a timestamp of ${length} bytes`);
-    if (nanoseconds >= 1e9) this.refuse('a timestamp with a second or more of nanoseconds');
-    if (nanoseconds % 1e6 !== 0) this.refuse('a timestamp with a fraction of a millisecond, which a Date cannot hold');
-    const ms = seconds * 1000 + nanoseconds / 1e6;
-    if (Math.abs(ms) > dateMsMax) this.refuse('a timestamp that a Date cannot hold');
-    return new Date(ms);
   }
 
   #placed({ message }: BadBytes): BadBytes {

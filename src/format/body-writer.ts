@@ -3,23 +3,13 @@
  * return another value after the check. It uses its own stack, as the reader does.
  */
 import { types } from 'node:util';
-import { BusError, type BusDetails, type Issue } from '../base/errors';
 import { limits } from '../base/limits';
-import {
-  boundedPath,
-  extensions,
-  framesKeptMax,
-  isForbiddenKey,
-  isRoot,
-  kinds,
-  describePath,
-  weights,
-  type Kind,
-} from './body-format';
+import { invalid, readFault, tooLarge, type Side } from './body-errors';
+import { extensions, framesKeptMax, isForbiddenKey, isRoot, kinds, weights, type Kind } from './body-format';
 import { ByteSink, Refused, TooMuch } from './byte-sink';
 import { bytesOf, isBytes, isDirect, mustBePlain, mustHaveNoFields, notSendable } from './plain-data';
 
-export type Side = BusDetails['Invalid']['side'];
+export type { Side } from './body-errors';
 
 export interface BodyBounds {
   readonly bytesMax: number;
@@ -37,32 +27,9 @@ export function writeBody(value: unknown, bounds: BodyBounds, side: Side, what: 
     return writer.write(value, bounds);
   } catch (error) {
     if (error instanceof TooMuch) throw tooLarge(what, error.bytes, bounds.bytesMax);
-    throw invalid(side, what, error instanceof Refused ? error.message : reading(error), writer.path);
+    throw invalid(side, what, error instanceof Refused ? error.message : readFault(error), writer.path);
   } finally {
     writer.release();
-  }
-}
-
-function tooLarge(what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
-  const most = limits.messageBytesMax;
-  const option = limitBytes < most ? `messageBytesMax, which can be raised to ${most}` : 'which cannot be raised';
-  const message = `${what} has ${bytes} bytes or more, the limit is ${limitBytes} (${option})`;
-  return new BusError('TooLarge', message, { bytes, limitBytes });
-}
-
-function invalid(side: Side, what: string, message: string, whole: readonly PropertyKey[]): BusError<'Invalid'> {
-  const path = boundedPath(whole);
-  const issue: Issue = path.length > 0 ? { message, path } : { message };
-  const place = path.length > 0 ? `${describePath(path)}: ` : '';
-  return new BusError('Invalid', `${what} cannot be sent: ${place}${message}`, { side, issues: [issue] });
-}
-
-function reading(error: unknown): string {
-  // The error of a hostile Proxy can itself throw when it is read.
-  try {
-    return `reading the value threw: ${error instanceof Error ? error.message : String(error)}`;
-  } catch {
-    return 'reading the value threw';
   }
 }
 

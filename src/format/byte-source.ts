@@ -1,6 +1,6 @@
 /** Reads the scalars of MessagePack from bytes, and refuses those that no value represents exactly. */
 import { isUtf8 } from 'node:buffer';
-import { bigintDigitsMax, isForbiddenKey } from './body-format';
+import { bigintDigitsMax, dateMsMax, isForbiddenKey } from './body-format';
 
 /** An error for bytes that are not a body. */
 export class BadBytes extends Error {
@@ -146,6 +146,27 @@ export class ByteSource {
     for (let at = first; good && at < to; at++) good = (bytes[at] ?? 0) >= 0x30 && (bytes[at] ?? 0) <= 0x39;
     if (!good) this.refuse(`a bigint that does not have 1 to ${bigintDigitsMax} decimal digits`);
     return BigInt(letters(bytes, from, to));
+  }
+
+  /** Reads a timestamp. A Date can hold whole milliseconds only. */
+  protected date(length: number): Date {
+    let nanoseconds = 0;
+    let seconds;
+    if (length === 4) {
+      seconds = this.uint32();
+    } else if (length === 8) {
+      const packed = this.uint32();
+      nanoseconds = packed >>> 2;
+      seconds = (packed & 3) * 2 ** 32 + this.uint32();
+    } else if (length === 12) {
+      nanoseconds = this.uint32();
+      seconds = (this.uint32() | 0) * 2 ** 32 + this.uint32();
+    } else return this.refuse(`a timestamp of ${length} bytes`);
+    if (nanoseconds >= 1e9) this.refuse('a timestamp with a second or more of nanoseconds');
+    if (nanoseconds % 1e6 !== 0) this.refuse('a timestamp with a fraction of a millisecond, which a Date cannot hold');
+    const ms = seconds * 1000 + nanoseconds / 1e6;
+    if (Math.abs(ms) > dateMsMax) this.refuse('a timestamp that a Date cannot hold');
+    return new Date(ms);
   }
 
   protected need(count: number): void {

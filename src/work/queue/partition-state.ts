@@ -1,4 +1,4 @@
-/** State of one partition that its commits record: settled offsets, the stamps of senders, attempts, the newest record. */
+/** State of a partition that its commits record: settled offsets, stamps of senders, attempts, and the newest record. */
 import type { Clock } from '../../base/clock';
 import type { Stamp } from '../../format/envelope';
 import type { Commit, Stored } from '../../ports/log';
@@ -61,7 +61,7 @@ export class PartitionState {
     return this.watermark.at !== before;
   }
 
-  /** Ends the state at `end`. Senders can resend the unhandled messages above it, so their stamps are accepted again. */
+  /** Ends the state at `end`. Senders can resend unhandled messages above it, so their stamps are accepted again. */
   cut(end: number): void {
     this.#end = end;
     for (const { incarnation, position } of this.watermark.unsettledFrom(end))

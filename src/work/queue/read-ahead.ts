@@ -104,7 +104,7 @@ export class Room {
     return Math.max(0, Math.min(limits.openRangesMax, fit));
   }
 
-  /** Returns true when a message that starts now can be recorded in a commit. Refused messages are offered again later. */
+  /** Returns true when a message that starts now can be recorded in a commit. Refused ones are offered again later. */
   mayStart(offset: number): boolean {
     const { watermark, isCommitFull } = this.parts;
     const isOpen = watermark.openRanges < this.rangesMax || offset === watermark.at;

@@ -1,0 +1,57 @@
+import { defineModule, unchecked, work } from '../../src/contract/contract';
+import type { Schema } from '../../src/contract/types';
+import { openScopes } from '../../src/delivery/context';
+import { decodeBody } from '../../src/format/codec';
+import { memoryWorld, virtualClock } from '../../src/memory';
+import { messageEncoder } from '../../src/work/encode-messages';
+
+interface Job {
+  readonly key: string;
+}
+const entryOf = (schema: Schema<Job> = unchecked<Job>()) =>
+  defineModule('photos', { resize: work(schema, { key: ({ key }: Job) => key }) }).resize;
+
+function encoder(messageBytesMax = 1_000) {
+  const clock = virtualClock();
+  const { random } = memoryWorld({ clock });
+  const self = { module: 'web', instance: 'web#0001' };
+  return messageEncoder({ clock, random, scopes: openScopes(), self, messageBytesMax });
+}
+
+/** A schema that accepts every body after a turn of the event loop. */
+const slow: Schema<Job> = {
+  '~standard': { version: 1, vendor: 'test', validate: async (value) => ({ value: value as Job }) },
+};
+
+test('encodes the body, and adds the key, an id and an envelope without a stamp', () => {
+  const { bytes, ready } = encoder()(entryOf(), [{ key: 'a' }], 'one');
+  if (ready instanceof Promise) throw new Error('the schema is synchronous');
+  const [message] = ready;
+  expect(message).toMatchObject({
+    key: Buffer.from('a'),
+    envelope: { kind: 'work', entry: 'photos.resize', from: 'web#0001', stamp: undefined, id: message?.id },
+  });
+  expect(message && decodeBody(message.value)).toEqual({ ok: true, value: { key: 'a' } });
+  expect(bytes).toBe(message?.value.length);
+});
+
+test('knows the bytes before an asynchronous check has ended', async () => {
+  const { bytes, ready } = encoder()(entryOf(slow), [{ key: 'a' }], 'one');
+  expect(bytes).toBeGreaterThan(0);
+  expect(ready).toBeInstanceOf(Promise);
+  expect(await ready).toHaveLength(1);
+});
+
+test('rejects a key that is not a string, and names the message of a list', () => {
+  const inputs = [{ key: 'a' }, { key: 1 }];
+  expect(() => encoder()(entryOf(), inputs, 'one')).toThrow('key of photos.resize returned number, not a string');
+  expect(() => encoder()(entryOf(), inputs, 'list')).toThrow(
+    expect.objectContaining({ code: 'Invalid', message: expect.stringContaining('body 1 of 2') }),
+  );
+});
+
+test('rejects a key and a body that are too large', () => {
+  const tooLarge = expect.objectContaining({ code: 'TooLarge' });
+  expect(() => encoder(10_000)(entryOf(), [{ key: 'x'.repeat(1_025) }], 'one')).toThrow(tooLarge);
+  expect(() => encoder(100)(entryOf(), [{ key: 'x'.repeat(101) }], 'one')).toThrow(tooLarge);
+});
