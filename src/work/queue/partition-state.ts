@@ -1,4 +1,4 @@
-/** State of a partition that its commits record: settled offsets, stamps of senders, attempts, and the newest record. */
+/** State of a partition that its commits record: settled offsets, stamps of senders, attempts and the newest record. */
 import type { Clock } from '../../base/clock';
 import type { Stamp } from '../../format/envelope';
 import type { Commit, Stored } from '../../ports/log';

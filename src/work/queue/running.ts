@@ -26,7 +26,7 @@ export class RunningMessages {
     timer?.cancel();
   }
 
-  /** Returns the offsets of messages whose handler was called. With `announced`, also of those that wait for a commit. */
+  /** Returns the offsets of messages whose handler was called. With `announced`, also of those that await a commit. */
   offsets(announced: boolean): ReadonlySet<number> {
     const running = [...this.all].filter((message) => message.context || (announced && message.announced));
     return new Set(running.map(({ offset }) => offset));
