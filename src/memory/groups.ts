@@ -12,11 +12,11 @@ import {
   type CommittedProgress,
   type Member,
   type OwnedPartition,
-  type Owner,
 } from '../ports/log';
-import { shareOut, type Sharer } from '../ports/share';
-import { Lane, unreachable, type Life } from './life';
+import { shareOut } from '../ports/share';
+import { Lane, unreachable } from './life';
 import { whenThere } from './reading';
+import type { Seat } from './seat';
 import type { Partition } from './topics';
 
 /** Part of its session after which a member that gets no response from the coordinator owns nothing. */
@@ -38,47 +38,6 @@ interface Share {
   tenure: Tenure | null;
   /** Member that should own it. */
   target: Seat | null;
-}
-
-/** A member, and the process that it runs in. */
-export class Seat implements Sharer {
-  readonly id: string;
-  readonly serves: ReadonlySet<string> | undefined;
-  readonly misses = new Map<number, readonly string[]>();
-  leaving = false;
-  session: { end(): void } | undefined;
-  /** Callbacks to run when the member has left. */
-  readonly left: (() => void)[] = [];
-  readonly lane = new Lane();
-  readonly take: Owner['onAssigned'];
-  readonly give: Owner['onRevoked'];
-  readonly #turns = new Map<number, Promise<void>>();
-
-  constructor(
-    readonly life: Life,
-    owner: Owner,
-    readonly sessionMs: number,
-    serves?: readonly string[],
-  ) {
-    this.serves = serves && new Set(serves);
-    this.id = `${life.name}/${life.nextNumber()}`;
-    this.take = life.bind((owned: OwnedPartition) => owner.onAssigned(owned));
-    this.give = life.bind((partition: number) => owner.onRevoked(partition));
-  }
-
-  /**
-   * Runs `step` once no other step of the partition is running here. A `give` can outlast an expiry, so no `take`
-   * overlaps it.
-   */
-  inTurn(partition: number, step: () => Promise<void> | void): void {
-    const before = this.#turns.get(partition);
-    const mine = before ? before.then(step) : step();
-    if (!mine) return;
-    const done: Promise<void> = mine.finally(() => {
-      if (this.#turns.get(partition) === done) this.#turns.delete(partition);
-    });
-    this.#turns.set(partition, done);
-  }
 }
 
 export class Group {

@@ -2,7 +2,8 @@
 import { BusError } from '../base/errors';
 import { allEnded, closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
-import { Group, Seat } from './groups';
+import { Group } from './groups';
+import { Seat } from './seat';
 import { Lane, type Life } from './life';
 import { whenThere } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
