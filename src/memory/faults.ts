@@ -5,7 +5,9 @@ export interface Operation {
   /** Process that makes the call. */
   readonly process: string;
   readonly port: 'log' | 'messenger' | 'registry' | 'settings';
-  /** Method of the port. `read` stands for tails and owned partitions, and `release` for the end of an `Owner.give`. */
+  /**
+   * Method of the port. `read` stands for tails and owned partitions, and `release` for the end of `Owner.onRevoked`.
+   */
   readonly call: string;
   /** Topic, module of a broadcast, or address of a send. */
   readonly topic?: string;
@@ -17,7 +19,7 @@ export interface Operation {
  * Fault of a port call:
  * - `drop`: the call never arrives. The caller gets Unreachable; a sent packet is lost without an error.
  * - `double`: the call arrives twice, as after a resend.
- * - `disconnect`: a send is lost and the sender is notified with `gone`, although the receiver is running. Any other
+ * - `disconnect`: a send is lost and the sender is notified with `left`, although the receiver is running. Any other
  *   call is lost, and the process loses its session with its partitions and announcement. It then rejoins and
  *   announces itself again.
  * - `crash-before`, `crash-after`: the process ends before or after the effect.

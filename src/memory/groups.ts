@@ -14,8 +14,8 @@ import {
   type OwnedPartition,
 } from '../ports/log';
 import { shareOut } from '../ports/share';
-import { Lane, unreachable } from './life';
-import { whenThere } from './reading';
+import { DeliveryOrder, unreachable } from './life';
+import { whenAvailable } from './reading';
 import type { Seat } from './seat';
 import type { Partition } from './topics';
 
@@ -27,7 +27,7 @@ interface Tenure {
   readonly seat: Seat;
   readonly epoch: number;
   readonly lost: AbortController;
-  giving: boolean;
+  revoking: boolean;
 }
 
 /** State of a partition in the group. */
@@ -134,7 +134,7 @@ export class Group {
       const { tenure } = share;
       return tenure?.seat === seat ? [{ tenure: this.#end(share, tenure), partition: share.records.partition }] : [];
     });
-    seat.life.notify(seat.lane, () => {
+    seat.life.notify(seat.order, () => {
       for (const { tenure, partition } of ended) {
         tenure.lost.abort(
           new PartitionLostError(this.name, partition, 'the coordinator did not answer for most of a session'),
@@ -158,7 +158,7 @@ export class Group {
     }
     this.#remove(seat);
     this.#balance();
-    seat.life.notify(seat.lane, () => {
+    seat.life.notify(seat.order, () => {
       for (const report of lost) report();
       void seat.life.insist(['log', 'join', this.topic], () => this.enter(seat));
     });
@@ -190,7 +190,7 @@ export class Group {
   #move(): void {
     for (const share of this.#shares) {
       const { tenure, target } = share;
-      if (tenure && tenure.seat !== target && !tenure.giving) this.#ask(share, tenure);
+      if (tenure && tenure.seat !== target && !tenure.revoking) this.#ask(share, tenure);
       if (!tenure && target && this.#away === 0) this.#grant(share, target);
     }
     for (const seat of this.#seats) {
@@ -199,25 +199,25 @@ export class Group {
   }
 
   #grant(share: Share, seat: Seat): void {
-    const tenure: Tenure = { seat, epoch: ++share.epoch, lost: new AbortController(), giving: false };
+    const tenure: Tenure = { seat, epoch: ++share.epoch, lost: new AbortController(), revoking: false };
     share.tenure = tenure;
     seat.misses.delete(share.records.partition);
-    const take = (): void => {
+    const assign = (): void => {
       if (!tenure.lost.signal.aborted) seat.take(this.#owned(share, tenure));
     };
-    seat.life.notify(seat.lane, () => seat.inTurn(share.records.partition, take));
+    seat.life.notify(seat.order, () => seat.inTurn(share.records.partition, assign));
   }
 
   #ask(share: Share, tenure: Tenure): void {
-    tenure.giving = true;
+    tenure.revoking = true;
     const { seat } = tenure;
     const { partition } = share.records;
-    const give = async (): Promise<void> => {
+    const revoke = async (): Promise<void> => {
       if (tenure.lost.signal.aborted) return;
       await seat.give(partition).catch(() => undefined); // unfinished messages are delivered again
       void seat.life.insist(['log', 'release', this.topic], () => this.#release(share, tenure));
     };
-    seat.life.notify(seat.lane, () => seat.inTurn(partition, give));
+    seat.life.notify(seat.order, () => seat.inTurn(partition, revoke));
   }
 
   #miss(share: Share, tenure: Tenure, entries: readonly string[]): void {
@@ -242,7 +242,7 @@ export class Group {
     const { seat, epoch, lost } = tenure;
     const { records } = share;
     const { partition } = records;
-    const commits = new Lane();
+    const commits = new DeliveryOrder();
     const check = (): void => {
       if (share.tenure !== tenure) throw new PartitionLostError(this.name, partition, `epoch ${epoch} has ended`);
     };
@@ -263,7 +263,7 @@ export class Group {
             const found = records.from(from, max);
             return found.length > 0 ? found : undefined;
           };
-          return whenThere(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
+          return whenAvailable(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
         }),
       commit: (commit) => {
         const copy = copyCommit(commit);

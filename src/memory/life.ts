@@ -16,7 +16,7 @@ export interface Surroundings {
 }
 
 /** Channel that preserves order: messages arrive in the order in which they were sent. */
-export class Lane {
+export class DeliveryOrder {
   atMs = 0;
   waiting = 0;
 }
@@ -94,14 +94,15 @@ export class Life {
    * Carries a call to the world, where `effect` runs, and carries its outcome back. A dead process never receives the
    * outcome.
    */
-  call<T>([port, call, topic]: Name, effect: () => T | Promise<T>, lane = new Lane()): Promise<T> {
+  call<T>([port, call, topic]: Name, effect: () => T | Promise<T>, order = new DeliveryOrder()): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#state === 'crashed') return;
       const fault = this.fault(port, call, topic);
       if (fault === 'crash-before') return this.crash();
-      const back = (arrive: () => void): void => this.#travel(new Lane(), this.#drawMs(), () => this.#enter(arrive));
+      const back = (arrive: () => void): void =>
+        this.#travel(new DeliveryOrder(), this.#drawMs(), () => this.#enter(arrive));
       const failed = (error: unknown): void => back(() => reject(error));
-      this.#travel(lane, this.#drawMs() + delayOf(fault), () => {
+      this.#travel(order, this.#drawMs() + delayOf(fault), () => {
         if (this.#buried) return; // messages sent before a crash still arrive, but not after the crash was noticed
         try {
           const outcome = this.#perform(`${port}.${call}`, effect, fault);
@@ -115,10 +116,10 @@ export class Life {
   }
 
   /** Does the same as {@link call} for a call that must not be lost: it is retried up to `insistMax` times. */
-  async insist(operation: Name, effect: () => void | Promise<void>, lane?: Lane): Promise<void> {
+  async insist(operation: Name, effect: () => void | Promise<void>, order?: DeliveryOrder): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.call(operation, effect, lane);
+        return await this.call(operation, effect, order);
       } catch (error) {
         if (tries >= insistMax) throw error;
         if (tries >= hastyMax) await sleep(this.around.clock, Math.min(2 ** (tries - hastyMax), insistMsMax));
@@ -141,9 +142,9 @@ export class Life {
     return outcome;
   }
 
-  /** Runs `run` in this process after the caller's turn, in the order of the lane. */
-  notify(lane: Lane, run: () => void, delayMs = 0): void {
-    this.#travel(lane, this.#drawMs() + delayMs, () => this.#enter(run), true);
+  /** Runs `run` in this process after the caller's turn, in the given delivery order. */
+  notify(order: DeliveryOrder, run: () => void, delayMs = 0): void {
+    this.#travel(order, this.#drawMs() + delayMs, () => this.#enter(run), true);
   }
 
   /** Binds a callback of this process to the async context in which it was passed, as a socket does. */
@@ -186,7 +187,7 @@ export class Life {
     this.#state = 'crashed';
     this.#held.length = 0;
     this.#travel(
-      new Lane(),
+      new DeliveryOrder(),
       this.around.crashNoticedMs,
       () => {
         this.#buried = true;
@@ -239,19 +240,19 @@ export class Life {
     return delays ? delays.minMs + random.next() * (delays.maxMs - delays.minMs) : 0;
   }
 
-  #travel(lane: Lane, delayMs: number, arrive: () => void, later = false): void {
+  #travel(order: DeliveryOrder, delayMs: number, arrive: () => void, later = false): void {
     const { clock } = this.around;
     const nowMs = clock.now();
-    const atMs = Math.max(nowMs + delayMs, lane.atMs);
-    if (atMs <= nowMs && lane.waiting === 0) {
+    const atMs = Math.max(nowMs + delayMs, order.atMs);
+    if (atMs <= nowMs && order.waiting === 0) {
       if (later) queueMicrotask(arrive);
       else arrive();
       return;
     }
-    lane.atMs = atMs;
-    lane.waiting++;
+    order.atMs = atMs;
+    order.waiting++;
     clock.after(atMs - nowMs, () => {
-      lane.waiting--;
+      order.waiting--;
       arrive();
     });
   }

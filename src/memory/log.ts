@@ -4,8 +4,8 @@ import { allEnded, closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
 import { Group } from './groups';
 import { Seat } from './seat';
-import { Lane, type Life } from './life';
-import { whenThere } from './reading';
+import { DeliveryOrder, type Life } from './life';
+import { whenAvailable } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
 
 /** State that the logs of all processes share. */
@@ -30,16 +30,21 @@ export function groupOf({ topics, groups, ...how }: LogWorld, name: string, topi
 export function memoryLog(world: LogWorld, life: Life): Log {
   const { topics, groups, stateBytesMax, holdsUnread } = world;
   const open = new Set<Closable>();
-  const appends = new Map<string, Lane>();
+  const appends = new Map<string, DeliveryOrder>();
   let closedMs: number | undefined;
 
-  const call = async <T>(name: string, topic: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
+  const call = async <T>(
+    name: string,
+    topic: string,
+    effect: () => T | Promise<T>,
+    order?: DeliveryOrder,
+  ): Promise<T> => {
     if (closedMs !== undefined)
       throw new BusError('Closed', 'this log was closed', {
         outcome: 'not-sent',
         sinceMs: life.clock.now() - closedMs,
       });
-    return life.call(['log', name, topic], effect, lane);
+    return life.call(['log', name, topic], effect, order);
   };
   const keep = <C extends Closable>(made: C): C => {
     open.add(made);
@@ -60,10 +65,10 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     gapless: true,
     ensure: (topic) => call('ensure', topic.name, () => topics.ensure(topic)),
     append(topic, records) {
-      const lane = appends.get(topic) ?? new Lane();
-      appends.set(topic, lane);
+      const order = appends.get(topic) ?? new DeliveryOrder();
+      appends.set(topic, order);
       const copies = records.map(copyRecord); // the caller can reuse its buffers while the call is on its way
-      return call('append', topic, () => topics.append(topic, copies), lane);
+      return call('append', topic, () => topics.append(topic, copies), order);
     },
     tail: async (topic, from) =>
       keep(memoryTail(life, topic, await call('tail', topic, () => positions(topics.partitions(topic), from)))),
@@ -151,7 +156,7 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
     (wake: () => void) => onAbort(closed.signal, wake),
   ];
   return {
-    read: (max) => life.call(['log', 'read', topic], () => whenThere(() => look(max), wakers)),
+    read: (max) => life.call(['log', 'read', topic], () => whenAvailable(() => look(max), wakers)),
     ...closable(async () => closed.abort()),
   };
 }

@@ -8,7 +8,7 @@ import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Packet, Messenger, Receiver } from '../ports/messenger';
 import { delayOf, errorOf } from './faults';
-import { Lane, unreachable, type Life } from './life';
+import { DeliveryOrder, unreachable, type Life } from './life';
 import type { MemoryAnnouncements } from './registry';
 
 /** Inbox of one process. */
@@ -20,7 +20,7 @@ interface Box {
   /** Packets on their way to it. */
   readonly waiting: Capacity;
   /** Processes with which it exchanged packets, and the order of the packets sent to each. */
-  readonly peers: Map<Box, Lane>;
+  readonly peers: Map<Box, DeliveryOrder>;
 }
 
 /** State that the messengers of all processes share. */
@@ -41,7 +41,7 @@ export function memoryMessenger(world: MessengerWorld, life: Life): Messenger {
     waiting: new Capacity({ count: world.packetsMax, bytes: limits.bufferBytesMax }),
     peers: new Map(),
   };
-  const broadcasts = new Lane();
+  const broadcasts = new DeliveryOrder();
   world.boxes.set(box.address, box);
   life.onDeath(() => remove(world, box));
   let closedMs = 0;
@@ -109,9 +109,9 @@ function send(world: MessengerWorld, box: Box, address: string, packet: Packet):
 function transmit(from: Box, to: Box, packet: Packet, delayMs = 0): void {
   const copy = copyPacket(packet);
   to.waiting.add(copy.body.length);
-  if (!to.peers.has(from)) to.peers.set(from, new Lane());
+  if (!to.peers.has(from)) to.peers.set(from, new DeliveryOrder());
   to.life.notify(
-    laneTo(from, to),
+    orderTo(from, to),
     () => {
       to.waiting.remove(copy.body.length);
       if (!to.closed) to.receiver?.packet(copy, from.address);
@@ -120,15 +120,15 @@ function transmit(from: Box, to: Box, packet: Packet, delayMs = 0): void {
   );
 }
 
-function laneTo(from: Box, to: Box): Lane {
-  const lane = from.peers.get(to) ?? new Lane();
-  from.peers.set(to, lane);
-  return lane;
+function orderTo(from: Box, to: Box): DeliveryOrder {
+  const order = from.peers.get(to) ?? new DeliveryOrder();
+  from.peers.set(to, order);
+  return order;
 }
 
 /** Notifies a process that no more packets arrive from the other, after every packet that the other sent before. */
 function part(reported: Box, other: Box): void {
-  reported.life.notify(laneTo(other, reported), () => {
+  reported.life.notify(orderTo(other, reported), () => {
     if (!reported.closed) reported.receiver?.left(other.address);
   });
 }

@@ -8,7 +8,7 @@ export type Waker = (wake: () => void) => () => void;
  * Calls `look` now and after each wake-up until it returns a list or throws. It returns undefined if there is nothing
  * yet.
  */
-export function whenThere(
+export function whenAvailable(
   look: () => readonly Stored[] | undefined,
   wakers: readonly Waker[],
 ): Promise<readonly Stored[]> {

@@ -5,18 +5,18 @@
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
-import { Lane, type Life } from './life';
+import { DeliveryOrder, type Life } from './life';
 
 interface Watcher {
   readonly contract: string;
   readonly life: Life;
-  readonly lane: Lane;
+  readonly order: DeliveryOrder;
   readonly see: (instances: readonly Instance[]) => void;
   /** Instances that the watcher was last notified of, as JSON. */
   reported: string;
 }
 
-/** All running instances. All processes share one roll. */
+/** All running instances. All processes share one list. */
 export class MemoryAnnouncements {
   readonly #instances = new Map<Life, Instance>();
   readonly #watchers = new Set<Watcher>();
@@ -62,7 +62,7 @@ export class MemoryAnnouncements {
 
   #report(watcher: Watcher, instances: readonly Instance[], seen?: () => void): void {
     watcher.reported = JSON.stringify(instances);
-    watcher.life.notify(watcher.lane, () => {
+    watcher.life.notify(watcher.order, () => {
       if (this.#watchers.has(watcher)) watcher.see(instances);
       seen?.();
     });
@@ -79,7 +79,7 @@ export function memoryRegistry(
   keepsAnnouncements: boolean,
 ): Registry {
   const watchers = new Set<Watcher>();
-  const announcements = new Lane();
+  const announcements = new DeliveryOrder();
   let mine: Instance | undefined;
   let closedMs: number | undefined;
 
@@ -92,7 +92,7 @@ export function memoryRegistry(
   /** Withdraws the announcement after the session expired, and announces the instance again once it runs. */
   const lost = (): void => {
     roll.withdraw(life);
-    life.notify(new Lane(), announceAgain);
+    life.notify(new DeliveryOrder(), announceAgain);
   };
   const announceAgain = (): void => {
     const again = (): void | Promise<void> => (mine ? roll.announce(life, mine) : undefined);
@@ -123,7 +123,7 @@ export function memoryRegistry(
     },
     async watch(contract, see) {
       check();
-      const watcher: Watcher = { contract, life, lane: new Lane(), see: life.bind(see), reported: '' };
+      const watcher: Watcher = { contract, life, order: new DeliveryOrder(), see: life.bind(see), reported: '' };
       watchers.add(watcher);
       await life.call(['registry', 'watch', contract], () => roll.watch(watcher));
       return closable(async () => roll.unwatch(watcher));

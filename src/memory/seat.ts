@@ -1,7 +1,7 @@
 /** A member of a group of a memory world: its callbacks, in turn for each partition. */
 import type { OwnedPartition, Owner } from '../ports/log';
 import type { Sharer } from '../ports/share';
-import { Lane, type Life } from './life';
+import { DeliveryOrder, type Life } from './life';
 
 /** A member, and the process that it runs in. */
 export class Seat implements Sharer {
@@ -12,7 +12,7 @@ export class Seat implements Sharer {
   session: { end(): void } | undefined;
   /** Callbacks to run when the member has left. */
   readonly left: (() => void)[] = [];
-  readonly lane = new Lane();
+  readonly order = new DeliveryOrder();
   readonly take: Owner['onAssigned'];
   readonly give: Owner['onRevoked'];
   readonly #turns = new Map<number, Promise<void>>();
@@ -30,7 +30,7 @@ export class Seat implements Sharer {
   }
 
   /**
-   * Runs `step` once no other step of the partition is running here. A `give` can outlast an expiry, so no `take`
+   * Runs `step` once no other step of the partition is running here. A `revoke` can outlast an expiry, so no `assign`
    * overlaps it.
    */
   inTurn(partition: number, step: () => Promise<void> | void): void {

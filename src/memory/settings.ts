@@ -2,11 +2,11 @@
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import type { Setting, Settings } from '../ports/settings';
-import { Lane, type Life } from './life';
+import { DeliveryOrder, type Life } from './life';
 
 interface Watcher {
   readonly life: Life;
-  readonly lane: Lane;
+  readonly order: DeliveryOrder;
   readonly see: (settings: readonly Setting[]) => void;
 }
 
@@ -45,7 +45,7 @@ export class Values {
   }
   #report(watcher: Watcher, seen?: () => void): void {
     const settings = this.all();
-    watcher.life.notify(watcher.lane, () => {
+    watcher.life.notify(watcher.order, () => {
       if (this.#watchers.has(watcher)) watcher.see(settings);
       seen?.();
     });
@@ -69,7 +69,7 @@ export function memorySettings(values: Values, life: Life): Settings {
     all: () => call('all', '', () => values.all()),
     set: (key, value, was) => call('set', key, () => values.set(key, value, was)),
     async watch(see) {
-      const watcher: Watcher = { life, lane: new Lane(), see: life.bind(see) };
+      const watcher: Watcher = { life, order: new DeliveryOrder(), see: life.bind(see) };
       await call('watch', '', () => values.watch(watcher));
       watchers.add(watcher);
       return closable(async () => values.unwatch(watcher));

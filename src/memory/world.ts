@@ -94,7 +94,7 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
     holdsUnread: options.holdsUnread ?? true,
   };
   const roll = new MemoryAnnouncements();
-  const posts: MessengerWorld = { boxes: new Map(), roll, packetsMax: options.packetsMax ?? 100_000, made: 0 };
+  const messengers: MessengerWorld = { boxes: new Map(), roll, packetsMax: options.packetsMax ?? 100_000, made: 0 };
   const values = new Values();
 
   return {
@@ -108,7 +108,7 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
           return life.state;
         },
         log: memoryLog(logs, life),
-        messenger: memoryMessenger(posts, life),
+        messenger: memoryMessenger(messengers, life),
         registry: memoryRegistry(roll, life, sessionMs, options.keepsAnnouncements ?? true),
         settings: memorySettings(values, life),
         clock: life.clock,

@@ -24,8 +24,8 @@ export class PartialAppendError extends BusError {
     readonly failed: ReadonlyMap<number, BusError>,
     count: number,
   ) {
-    const said = `${failed.size} of ${count} records were not appended, the others are in the log: ${first.message}`;
-    super(first.code, said, first.details, first, first.remedy);
+    const message = `${failed.size} of ${count} records were not appended, the others are in the log: ${first.message}`;
+    super(first.code, message, first.details, first, first.remedy);
   }
 
   /**

@@ -136,8 +136,8 @@ export interface ReadMax {
 /** Callbacks of a group member for the partitions that it owns. */
 export interface Owner {
   /**
-   * Is called when a partition was assigned to this member. It must not throw. Calls for one partition never overlap a
-   * `give` of it.
+   * Is called when a partition was assigned to this member. It must not throw. Calls for one partition never overlap an
+   * `onRevoked` call for it.
    */
   onAssigned(owned: OwnedPartition): void;
   /**

@@ -13,7 +13,7 @@ import { Folder } from './registry/contract-watch';
 import { OwnNodes } from './registry/own-nodes';
 import type { Paths } from './paths';
 import type { Session, SessionParts } from './session/session';
-import { openSoon } from './session/debounce';
+import { debounce } from './session/debounce';
 
 /** Dependencies of {@link openRegistry}. */
 export interface RegistryParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
@@ -41,14 +41,14 @@ export function openRegistry(parts: RegistryParts): Registry {
 class SessionRegistry implements Registry {
   private readonly folders = new Map<string, Folder>();
   private readonly own: OwnNodes;
-  private readonly soon;
+  private readonly debounced;
   private closedAtMs: number | undefined;
   private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: RegistryParts) {
     const { clock, random, session } = parts;
-    this.soon = openSoon({ clock, random, jitterMs: () => 20, gapMs: () => 100 }, () => this.replace());
-    this.own = new OwnNodes({ ...parts, touched: () => this.soon.ask() });
+    this.debounced = debounce({ clock, random, jitterMs: () => 20, gapMs: () => 100 }, () => this.replace());
+    this.own = new OwnNodes({ ...parts, touched: () => this.debounced.request() });
     session.onConnection((connection) => this.restore(connection));
   }
 
@@ -58,9 +58,9 @@ class SessionRegistry implements Registry {
     const before = this.own.mine;
     this.own.mine = instance;
     try {
-      if (this.parts.session.connection) await this.whenFree(instance.name, () => this.placeSoon('announcing'));
+      if (this.parts.session.connection) await this.whenFree(instance.name, () => this.placeDebounced('announcing'));
     } catch (error) {
-      if (isBusError(error, 'Unreachable')) return this.soon.ask(); // `restore` places it if this does not
+      if (isBusError(error, 'Unreachable')) return this.debounced.request(); // `restore` places it if this does not
       if (this.own.mine === instance) this.own.mine = before;
       throw error;
     }
@@ -73,7 +73,7 @@ class SessionRegistry implements Registry {
   private async takeBack(): Promise<void> {
     this.own.mine = undefined;
     if (!this.parts.session.connection) return;
-    await this.placeSoon('withdrawing').catch((error: unknown) => this.log(errorMessage(error)));
+    await this.placeDebounced('withdrawing').catch((error: unknown) => this.log(errorMessage(error)));
   }
 
   async watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
@@ -142,7 +142,7 @@ class SessionRegistry implements Registry {
   }
   private async closeOnce(): Promise<void> {
     this.closedAtMs = this.parts.clock.now();
-    this.soon.stop();
+    this.debounced.stop();
     for (const folder of this.folders.values()) folder.close();
     this.folders.clear();
     await within(this.parts.clock, withdrawMs, this.takeBack());
@@ -173,10 +173,10 @@ class SessionRegistry implements Registry {
     try {
       if (session.connection?.alive) await this.own.place(session.connection);
     } catch (error) {
-      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
+      if (!(error instanceof LostError)) session.retryRestore(errorMessage(error));
     }
   }
-  private placeSoon(what: string): Promise<void> {
+  private placeDebounced(what: string): Promise<void> {
     return this.parts.session.call(what, true, (connection) => this.own.place(connection));
   }
   /**

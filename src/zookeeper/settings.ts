@@ -14,8 +14,8 @@ import { codes, isServerError, LostError } from './session/errors';
 import { ensure } from './session/nodes';
 import { textOf, type Paths } from './paths';
 import type { Session } from './session/session';
-import { openSoon, type Soon } from './session/debounce';
-import { settingOf, View } from './settings/snapshot';
+import { debounce, type DebouncedTask } from './session/debounce';
+import { settingOf, Snapshot } from './settings/snapshot';
 
 /** Dependencies of {@link openSettings}. */
 export interface SettingsParts {
@@ -58,16 +58,16 @@ export function openSettings(parts: SettingsParts): SessionSettings {
 class NodeSettings implements SessionSettings {
   private readonly watchers = new Set<See>();
   private known: readonly Setting[] | undefined;
-  private view: View | undefined;
-  private lane: Promise<void> = Promise.resolve();
-  private readonly soon: Soon;
+  private snapshot: Snapshot | undefined;
+  private sequence: Promise<void> = Promise.resolve();
+  private readonly debounced: DebouncedTask;
   private readonly confirming: Timer;
   private closedAtMs: number | undefined;
   private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: SettingsParts) {
     const { clock, random, session } = parts;
-    this.soon = openSoon({ clock, random, jitterMs: () => jitterMs, gapMs: () => gapMs }, () => this.again());
+    this.debounced = debounce({ clock, random, jitterMs: () => jitterMs, gapMs: () => gapMs }, () => this.reread());
     this.confirming = every(clock, confirmMs, () => this.confirm());
     session.onConnection((connection, check) => this.restore(connection, check));
   }
@@ -138,7 +138,7 @@ class NodeSettings implements SessionSettings {
   }
   private async closeOnce(): Promise<void> {
     this.closedAtMs = this.parts.clock.now();
-    this.soon.stop();
+    this.debounced.stop();
     this.confirming.cancel();
     this.watchers.clear();
     this.confirm();
@@ -155,40 +155,41 @@ class NodeSettings implements SessionSettings {
   // --- cached values
 
   private restore(connection: Connection, check = false): Promise<void> {
-    return this.inLane(async () => {
-      const known = this.view?.connection === connection ? this.view : undefined;
-      const view = (this.view = known ?? new View(connection, this.parts.paths, () => this.soon.ask()));
-      await (check ? view.readAll() : view.read());
-      this.take(view);
+    return this.inSequence(async () => {
+      const known = this.snapshot?.connection === connection ? this.snapshot : undefined;
+      const snapshot = (this.snapshot =
+        known ?? new Snapshot(connection, this.parts.paths, () => this.debounced.request()));
+      await (check ? snapshot.readAll() : snapshot.read());
+      this.take(snapshot);
     });
   }
-  /** Reads the changes, or everything, on a restored connection. On a new connection it restores the view first. */
+  /** Reads the changes, or everything, on a restored connection. On a new connection it restores the snapshot first. */
   private async read(connection: Connection, what: 'new' | 'all'): Promise<void> {
-    if (this.view?.connection !== connection) return this.restore(connection);
-    const view = this.view;
-    await this.inLane(async () => {
-      await (what === 'all' ? view.readAll() : view.read());
-      if (view === this.view) this.take(view);
+    if (this.snapshot?.connection !== connection) return this.restore(connection);
+    const snapshot = this.snapshot;
+    await this.inSequence(async () => {
+      await (what === 'all' ? snapshot.readAll() : snapshot.read());
+      if (snapshot === this.snapshot) this.take(snapshot);
     });
   }
-  private async again(): Promise<void> {
+  private async reread(): Promise<void> {
     const { session } = this.parts;
     try {
       if (session.connection?.alive) await this.read(session.connection, 'new');
     } catch (error) {
-      if (!(error instanceof LostError)) session.restoreSoon(errorMessage(error));
+      if (!(error instanceof LostError)) session.retryRestore(errorMessage(error));
     }
   }
   /** Runs reads one after the other, so that an older one cannot overwrite a newer one. */
-  private inLane(run: () => Promise<void>): Promise<void> {
-    const reading = this.lane.then(run);
-    this.lane = reading.catch(() => undefined);
+  private inSequence(run: () => Promise<void>): Promise<void> {
+    const reading = this.sequence.then(run);
+    this.sequence = reading.catch(() => undefined);
     return reading;
   }
 
-  private take(view: View): void {
+  private take(snapshot: Snapshot): void {
     if (this.closedAtMs !== undefined) return; // a late read; the cache is closed
-    const settings = [...view.settings.values()];
+    const settings = [...snapshot.settings.values()];
     const isNew = JSON.stringify(settings) !== JSON.stringify(this.known);
     this.known = settings;
     this.parts.cache?.keep(settings);
@@ -196,9 +197,9 @@ class NodeSettings implements SessionSettings {
   }
   /** Confirms the cache file as current. It is current while the connection would have reported a change. */
   private confirm(): void {
-    const { view } = this;
-    if (view?.isCurrent && view.connection.alive && view.connection === this.parts.session.connection)
-      this.parts.cache?.keep([...view.settings.values()]);
+    const { snapshot } = this;
+    if (snapshot?.isCurrent && snapshot.connection.alive && snapshot.connection === this.parts.session.connection)
+      this.parts.cache?.keep([...snapshot.settings.values()]);
   }
   private show(see: See): void {
     try {

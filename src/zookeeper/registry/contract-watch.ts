@@ -7,7 +7,7 @@ import { LostError } from '../session/errors';
 import { isSame, keep, type Known } from './instance-list';
 import { list } from '../session/nodes';
 import type { Comeback, SessionParts, Session } from '../session/session';
-import { openSoon, type Soon } from '../session/debounce';
+import { debounce, type DebouncedTask } from '../session/debounce';
 
 /** Dependencies of {@link Folder}. */
 export interface FolderParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
@@ -34,7 +34,7 @@ export class Folder {
   readonly watchers = new Set<Watcher>();
   /** Known instances, or undefined until the folder was read. */
   known: Known | undefined;
-  private readonly soon: Soon;
+  private readonly debounced: DebouncedTask;
   private graceUntilMs = -Infinity;
   private graceEnd = { cancel: (): void => undefined };
   /** Instances in their grace period by node, and the end of it. */
@@ -53,9 +53,9 @@ export class Folder {
     // A change makes every instance read all names, so its cost grows with the square of their number. Therefore the
     // delay grows with the number.
     const [jitterMs, gapMs] = [() => 10 + count() / 4, () => 50 + count()];
-    this.soon = openSoon({ clock, random, jitterMs, gapMs }, () => this.again());
+    this.debounced = debounce({ clock, random, jitterMs, gapMs }, () => this.reread());
   }
-  private readonly changed = (): void => this.soon.ask();
+  private readonly changed = (): void => this.debounced.request();
 
   /** Reads the folder on a new connection, and reports the instances in their grace period. */
   async restore(connection: Connection): Promise<void> {
@@ -94,12 +94,12 @@ export class Folder {
     if (missing.length === 0) return;
     this.graceEnd = this.parts.clock.after(Math.min(...this.missing.values()) - nowMs + 1, this.changed);
   }
-  private async again(): Promise<void> {
+  private async reread(): Promise<void> {
     const { connection } = this.parts.session;
     try {
       if (connection?.alive) await this.read(connection);
     } catch (error) {
-      if (!(error instanceof LostError)) this.parts.session.restoreSoon(errorMessage(error));
+      if (!(error instanceof LostError)) this.parts.session.retryRestore(errorMessage(error));
     }
   }
 
@@ -138,7 +138,7 @@ export class Folder {
   }
   close(): void {
     this.closed = true;
-    this.soon.stop();
+    this.debounced.stop();
     this.graceEnd.cancel();
     this.watchers.clear();
   }

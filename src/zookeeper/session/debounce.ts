@@ -2,12 +2,12 @@
 import type { Clock, Random } from '../../base/clock';
 
 /** A debounced task. */
-export interface Soon {
-  ask(): void;
+export interface DebouncedTask {
+  request(): void;
   stop(): void;
 }
-/** Dependencies of {@link openSoon}. */
-export interface SoonParts {
+/** Dependencies of {@link debounce}. */
+export interface DebouncedTaskParts {
   readonly clock: Clock;
   readonly random: Random;
   /**
@@ -20,8 +20,11 @@ export interface SoonParts {
 }
 
 /** Creates the task. `run` must not reject. */
-export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () => Promise<void>): Soon {
-  let state: 'idle' | 'set' | 'runs' | 'runs, asked again' | 'stopped' = 'idle';
+export function debounce(
+  { clock, random, jitterMs, gapMs }: DebouncedTaskParts,
+  run: () => Promise<void>,
+): DebouncedTask {
+  let state: 'idle' | 'set' | 'runs' | 'runs, requested again' | 'stopped' = 'idle';
   let lastMs = -Infinity;
   let timer = { cancel: (): void => undefined };
 
@@ -34,15 +37,15 @@ export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () 
     state = 'runs';
     lastMs = clock.mono();
     await run();
-    // Reread the state: `ask` or `stop` can have been called during the run.
-    const after = state as typeof state | 'runs, asked again' | 'stopped';
-    if (after === 'runs, asked again') set();
+    // Reread the state: `request` or `stop` can have been called during the run.
+    const after = state as typeof state | 'runs, requested again' | 'stopped';
+    if (after === 'runs, requested again') set();
     else if (after === 'runs') state = 'idle';
   }
   return {
-    ask() {
+    request() {
       if (state === 'idle') set();
-      else if (state === 'runs') state = 'runs, asked again';
+      else if (state === 'runs') state = 'runs, requested again';
     },
     stop() {
       state = 'stopped';

@@ -63,7 +63,7 @@ export interface Session extends Closable {
    * Reports that a part could not be kept up to date. Everything is restored shortly; the session reports a failure
    * until then.
    */
-  restoreSoon(reason: string): void;
+  retryRestore(reason: string): void;
 }
 
 /** Starts to connect, and reconnects until it is closed. Closing takes half a second at most. */
@@ -287,7 +287,7 @@ class KeptSession implements Session {
     this.restores.push(restore);
   }
 
-  restoreSoon(reason: string): void {
+  retryRestore(reason: string): void {
     this.fault = reason;
     const connection = this.connection;
     if (!connection?.alive || this.restoring === connection) return;

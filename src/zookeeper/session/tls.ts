@@ -51,13 +51,13 @@ export interface TlsFailure {
 /** Returns the failure, or undefined if the error is unrelated to TLS. */
 export function tlsFailureOf(error: Error): TlsFailure | undefined {
   const { code = '' } = error as NodeJS.ErrnoException; // only read; other errors have none
-  const said = errorMessage(error);
+  const message = errorMessage(error);
   // A port without TLS closes the connection like this, but so does a server that is shutting down.
-  if (/before secure TLS connection/.test(said))
-    return { untrusted: false, reason: `${said}. If this repeats, ${noTls}` };
+  if (/before secure TLS connection/.test(message))
+    return { untrusted: false, reason: `${message}. If this repeats, ${noTls}` };
   if (!/^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/.test(code))
     return undefined;
-  return { untrusted: true, reason: `${said} (${code}). ${remedyOf(code)}` };
+  return { untrusted: true, reason: `${message} (${code}). ${remedyOf(code)}` };
 }
 const noTls = 'the port does not use TLS: set zookeeper to the secureClientPort of the servers';
 

@@ -4,8 +4,8 @@ import type { Connection, Node } from '../session/connection';
 import { list } from '../session/nodes';
 import { textOf, type Paths } from '../paths';
 
-/** Settings of one connection. A new connection needs a new view, because its watches are new. */
-export class View {
+/** Settings of one connection. A new connection needs a new snapshot, because its watches are new. */
+export class Snapshot {
   /** Settings by the name of their node. */
   readonly settings = new Map<string, Setting>();
   private listed = false;
@@ -16,7 +16,7 @@ export class View {
    */
   private readonly changes = new Map<string, () => void>();
 
-  /** Creates an empty view. `changed` is called when {@link View.read} has something to read. */
+  /** Creates an empty snapshot. `changed` is called when {@link Snapshot.read} has something to read. */
   constructor(
     readonly connection: Connection,
     private readonly paths: Paths,
