@@ -1,21 +1,15 @@
 /** Connects the test buses of one test: in-memory ports, virtual time, and a record of sent messages. */
-import { allEnded } from '../base/lifecycle';
-import { openNotices } from '../base/notices';
 import { buildBus, type BuiltBus } from '../bus/bus';
 import type { BusParts } from '../bus/parts';
-import { defaults, liveConfig } from '../config';
+import { defaults } from '../config';
 import { entriesOf, moduleOf } from '../contract/contract';
 import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
-import { memoryWorld, seededRandom, virtualClock, type VirtualClock } from '../memory';
+import { memoryWorld, virtualClock, type VirtualClock } from '../memory';
+import { memoryBusParts } from './parts';
 import { recordLog, recordMessenger, type Tape } from './record';
 import { mustBeSetting, type Settable } from './settable';
 import type { SetOptions } from './types';
 
-/**
- * Default timings without lingering. In memory, no instance reads the registry late, and a closing test must not have
- * to advance the time.
- */
-const timings = { ...defaults, lingerMs: 0 };
 const settleMsMax = 5_000; // in real time, so that a handler that never ends fails the test instead of stalling it
 
 export interface Network {
@@ -36,8 +30,7 @@ const namedMax = 10;
 
 export function openNetwork(): Network {
   const clock = virtualClock();
-  const world = memoryWorld({ clock, sessionMs: timings.sessionMs, stateBytesMax: 1_000_000 });
-  const random = seededRandom(1);
+  const world = memoryWorld({ clock, sessionMs: defaults.sessionMs, stateBytesMax: 1_000_000 });
   const tape: Tape = { sent: [], parked: [] };
   const members: Member[] = [];
   const declared = new Map<string, AnyEntry>();
@@ -48,31 +41,10 @@ export function openNetwork(): Network {
     if (typeof of !== 'string') for (const entry of entriesOf(of).values()) declared.set(entry.name, entry);
     const calls: Member['calls'] & BusParts['calls'] = new Set();
     const instance = `${module}#${members.length + 1}`;
-    const { log, messenger, registry, settings } = world.process(instance);
-    const notices = openNotices();
-    const built = buildBus({
-      clock,
-      random,
-      notices,
-      log: recordLog(log, tape),
-      messenger: recordMessenger(messenger, tape),
-      registry,
-      settings,
-      live: liveConfig(defaults, notices, clock),
-      self: { module, instance },
-      ns: 'test',
-      host: 'test',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'disk',
-      middleware: [],
-      calls,
-      timings,
-      async closePorts() {
-        await allEnded('closing the ports', [registry.close(), messenger.close(), log.close(), settings.close()]);
-      },
-    });
+    const ports = { ...world.process(instance), clock };
+    const parts = memoryBusParts(ports);
+    const log = recordLog(ports.log, tape);
+    const built = buildBus({ ...parts, log, messenger: recordMessenger(ports.messenger, tape), calls });
     members.push({ ...built, calls });
     return built;
   }

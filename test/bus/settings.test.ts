@@ -1,12 +1,11 @@
 /** Settings that an operator changes while a bus is open: they take effect immediately, and revert when removed. */
 import { z } from 'zod';
-import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import type { BusLive } from '../../src/bus/live';
-import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, event, request, work, type Notice } from '../../src/index';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import { testBus } from '../../src/testing';
+import { memoryBusParts } from '../../src/testing/parts';
 import { heavy } from '../heavy';
 
 const Job = z.object({ n: z.number(), key: z.string().optional() });
@@ -452,9 +451,8 @@ describe('on slow ports', () => {
   function slowly() {
     const clock = virtualClock();
     const world = memoryWorld({ clock, delays: { minMs: 10, maxMs: 10 } });
-    const { log, messenger, registry, settings, random, name } = world.process('queued#1');
-    const notices = openNotices();
-    const live = liveConfig(defaults, notices, clock);
+    const parts = memoryBusParts(world.process('queued#1'));
+    const { live } = parts;
     let watching = 0;
     const counted: BusLive = {
       get bus() {
@@ -474,26 +472,7 @@ describe('on slow ports', () => {
         };
       },
     };
-    const { bus, opened } = buildBus({
-      clock,
-      random,
-      notices,
-      log,
-      messenger,
-      registry,
-      settings,
-      live: counted,
-      self: { module: 'queued', instance: name },
-      ns: 'test',
-      host: 'test',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'disk',
-      middleware: [],
-      timings: { ...defaults, lingerMs: 0 },
-      closePorts: async () => undefined,
-    });
+    const { bus, opened } = buildBus({ ...parts, live: counted });
     return { clock, bus, opened, operator: world.process('operator').settings, watching: () => watching };
   }
 

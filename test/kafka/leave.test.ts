@@ -1,10 +1,9 @@
 /** Departures with delayed registries: departed instances receive no request, and false departures change nothing. */
-import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
-import { defaults, liveConfig } from '../../src/config';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import type { Registry } from '../../src/ports/registry';
+import { memoryBusParts } from '../../src/testing/parts';
 import { openOn } from '../support/kafka-messenger';
 
 const maths = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
@@ -19,31 +18,8 @@ function system() {
     const opening = openOn({ ...process, registry: change(process.registry) }, { inboxPartitions: 4 });
     await clock.advance(100);
     const { messenger, registry } = await opening;
-    const notices = openNotices();
-    const built = buildBus({
-      ...process,
-      messenger,
-      registry,
-      notices,
-      live: liveConfig(defaults, notices, clock),
-      self: { module: name.split('#')[0] ?? '', instance: name },
-      ns: 'test',
-      host: 'test',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'broker',
-      middleware: [],
-      timings: {
-        drainMs: 1_000,
-        commitMs: 500,
-        sessionMs: 4_000,
-        keepMs: 1e9,
-        lingerMs: 300,
-        messageBytesMax: 1_000_000,
-      },
-      closePorts: async () => messenger.close(),
-    });
+    const parts = memoryBusParts({ ...process, messenger, registry }, { lingerMs: 300 });
+    const built = buildBus({ ...parts, reached: 'broker' });
     await clock.advance(100);
     await built.opened;
     return built.bus;

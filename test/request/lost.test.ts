@@ -1,10 +1,9 @@
 /** Requests whose packets are lost: they are probed, and never started twice. */
 import { sleep } from '../../src/base/clock';
-import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
-import { defaults, liveConfig } from '../../src/config';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock, type Operation } from '../../src/memory';
+import { memoryBusParts } from '../../src/testing/parts';
 
 const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>()),
@@ -17,35 +16,7 @@ function system(delayMs = 1) {
   const world = memoryWorld({ clock, delays: { minMs: delayMs, maxMs: delayMs } });
   const join = (module: string, n = 1): BuiltBus & { freeze(): void; thaw(): void; crash(): void } => {
     const process = world.process(`${module}#${n}`);
-    const { log, messenger, registry, settings } = process;
-    const notices = openNotices();
-    const built = buildBus({
-      clock: process.clock,
-      random: world.random,
-      notices,
-      live: liveConfig(defaults, notices, clock),
-      log,
-      messenger,
-      registry,
-      settings,
-      self: { module, instance: process.name },
-      ns: 'test',
-      host: 'test',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'disk',
-      middleware: [],
-      timings: {
-        drainMs: 1_000,
-        commitMs: 500,
-        sessionMs: 60_000,
-        keepMs: 1e9,
-        lingerMs: 0,
-        messageBytesMax: 1_000_000,
-      },
-      closePorts: async () => undefined,
-    });
+    const built = buildBus(memoryBusParts(process));
     return { ...built, freeze: () => process.freeze(), thaw: () => process.thaw(), crash: () => process.crash() };
   };
   return { clock, world, join };

@@ -1,10 +1,9 @@
 /** Requests over a messenger with a clock of its own, which can report its failures. */
-import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
-import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import type { Messenger } from '../../src/ports/messenger';
+import { memoryBusParts } from '../../src/testing/parts';
 
 const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>()),
@@ -22,35 +21,9 @@ function system() {
     change: (messenger: Messenger) => Messenger = (messenger) => messenger,
   ): BuiltBus => {
     const process = world.process(`${module}#1`);
-    const { log, messenger, registry, settings } = process;
-    const notices = openNotices();
-    return buildBus({
-      clock: { ...process.clock, now: () => process.clock.now() + aheadMs },
-      random: world.random,
-      notices,
-      live: liveConfig(defaults, notices, clock),
-      log,
-      messenger: change({ ...messenger, skewMs: -aheadMs }),
-      registry,
-      settings,
-      self: { module, instance: process.name },
-      ns: 'test',
-      host: 'test',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'disk',
-      middleware: [],
-      timings: {
-        drainMs: 1_000,
-        commitMs: 500,
-        sessionMs: 60_000,
-        keepMs: 1e9,
-        lingerMs: 0,
-        messageBytesMax: 1_000_000,
-      },
-      closePorts: async () => undefined,
-    });
+    const own = { ...process.clock, now: () => process.clock.now() + aheadMs };
+    const messenger = change({ ...process.messenger, skewMs: -aheadMs });
+    return buildBus(memoryBusParts({ ...process, clock: own, messenger }));
   };
   return { clock, join };
 }

@@ -1,10 +1,10 @@
 /** The simulated system: its processes, their restarts, and their faults. */
-import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
 import type { BusParts } from '../../src/bus/parts';
 import { memoryWorld, seededRandom, type MemoryWorld, type VirtualClock } from '../../src/memory';
 import type { Stored } from '../../src/ports/log';
+import { memoryBusParts } from '../../src/testing/parts';
 import { Checks } from './checks';
 import { contractsOf, type Contracts } from './contracts';
 import { dice, type Dice } from './dice';
@@ -161,43 +161,22 @@ export class System {
   }
 
   #partsOf(instance: Instance): BusParts {
-    const { log, messenger, registry, settings } = instance.process;
-    const { commitMs, sessionMs, timeoutMs } = this.plan;
-    const planted = this.plant?.log?.(log, this.#dice, instance.process.clock) ?? log;
-    const notices = openNotices();
-    this.#disks.reportsTo(instance, this.plant?.storeNotices?.(notices) ?? notices);
+    const { process, clock } = instance;
+    const { commitMs, sessionMs, keepMs, timeoutMs, delays } = this.plan;
+    const planted = this.plant?.log?.(process.log, this.#dice, process.clock) ?? process.log;
+    const lingerMs = delays ? delays.maxMs * 4 : 0;
+    const timings = { drainMs: 5_000, commitMs, sessionMs, keepMs, lingerMs, messageBytesMax: 100_000 };
+    const parts = memoryBusParts({ ...process, clock }, timings);
+    this.#disks.reportsTo(instance, this.plant?.storeNotices?.(parts.notices) ?? parts.notices);
     return {
-      clock: instance.clock,
-      random: this.world.random,
-      notices,
-      live: liveConfig({ ...defaults, timeoutMs }, notices, instance.clock),
+      ...parts,
+      live: liveConfig({ ...defaults, timeoutMs }, parts.notices, clock),
       log: watchLog(this.#faults.logOf(planted, instance), instance, this.checks),
-      messenger,
-      registry,
-      settings,
-      self: { module: instance.module, instance: instance.name },
       ns: 'sim',
-      host: 'sim',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'disk',
-      middleware: [],
-      timings: {
-        drainMs: 5_000,
-        commitMs,
-        sessionMs,
-        keepMs: this.plan.keepMs,
-        lingerMs: this.plan.delays ? this.plan.delays.maxMs * 4 : 0,
-        messageBytesMax: 100_000,
-      },
       ...(this.plant?.makeFilter && { makeFilter: this.plant.makeFilter }),
       ...(this.plant?.makeWatermark && { makeWatermark: this.plant.makeWatermark }),
       ...(this.plant?.makeRetained && { makeRetained: this.plant.makeRetained }),
       ...(this.plant?.makeUnkept && { makeUnkept: this.plant.makeUnkept }),
-      async closePorts() {
-        await Promise.all([registry.close(), messenger.close(), log.close(), settings.close()]);
-      },
     };
   }
 

@@ -1,13 +1,13 @@
 /** Shared set-up of the inspection tests: buses on a memory world, and an inspector with its ports. */
-import { openNotices, type Notice } from '../../src/base/notices';
+import type { Notice } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
-import { defaults, liveConfig } from '../../src/config';
 import type { Timings } from '../../src/bus/parts';
 import type { Bus } from '../../src/bus/types';
 import { defineModule, event, unchecked, work, request } from '../../src/contract/contract';
 import { openInspector } from '../../src/inspect/inspector';
 import type { InspectorParts } from '../../src/inspect/types';
 import { memoryWorld, seededRandom, virtualClock, type WorldOptions } from '../../src/memory';
+import { memoryBusParts } from '../../src/testing/parts';
 
 export interface Job {
   readonly n: number;
@@ -31,7 +31,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
     const number = (sums.get(module) ?? 0) + 1;
     sums.set(module, number);
     const instance = `${module}#${number}`;
-    return { self: { module, instance }, ...world.process(instance) };
+    return world.process(instance);
   }
 
   async function open(
@@ -39,40 +39,10 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
     timings: Partial<Timings> = {},
   ): Promise<Bus & { crash(): void; tell(notice: Notice): void }> {
     const process = ports(module);
-    const { self, log, messenger, registry, settings } = process;
-    const notices = openNotices();
-    const { bus, opened } = buildBus({
-      clock: process.clock,
-      random,
-      notices,
-      live: liveConfig(defaults, notices, clock),
-      log,
-      messenger,
-      registry,
-      settings,
-      self,
-      ns: 't',
-      host: 'host',
-      pid: 1,
-      rssBytes: () => 1,
-      version: '1.2.3',
-      reached: 'disk',
-      middleware: [],
-      timings: {
-        drainMs: 1_000,
-        commitMs: 500,
-        sessionMs: 10_000,
-        keepMs: 86_400_000,
-        lingerMs: 0,
-        messageBytesMax: 1_000_000,
-        ...timings,
-      },
-      async closePorts() {
-        await Promise.all([registry.close(), messenger.close(), log.close(), settings.close()]);
-      },
-    });
+    const parts = memoryBusParts(process, { drainMs: 1_000, keepMs: 86_400_000, ...timings });
+    const { bus, opened } = buildBus({ ...parts, random, ns: 't', host: 'host', rssBytes: () => 1, version: '1.2.3' });
     await opened;
-    return Object.assign(bus, { crash: () => process.crash(), tell: (notice: Notice) => notices.emit(notice) });
+    return Object.assign(bus, { crash: () => process.crash(), tell: (notice: Notice) => parts.notices.emit(notice) });
   }
 
   async function inspector(more: Partial<InspectorParts> = {}) {

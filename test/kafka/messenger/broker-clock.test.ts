@@ -1,10 +1,9 @@
 /** Requests on Kafka with suspended machines, changed clocks and slow brokers: none starts after its deadline. */
-import { openNotices } from '../../../src/base/notices';
 import { buildBus } from '../../../src/bus/bus';
-import { defaults, liveConfig } from '../../../src/config';
 import { defineModule, request, unchecked } from '../../../src/contract/contract';
 import type { Transport } from '../../../src/kafka/messenger/transport';
 import { memoryWorld, virtualClock } from '../../../src/memory';
+import { memoryBusParts } from '../../../src/testing/parts';
 import { memoryRoads, openOn } from '../../support/kafka-messenger';
 
 const shop = defineModule('shop', { buy: request(unchecked<number>(), unchecked<number>()) });
@@ -53,32 +52,8 @@ function system() {
     const opening = openOn({ ...process, clock: own }, { transport, inboxPartitions: 1 });
     await clock.runUntil(() => false, 10_000);
     const { messenger, registry } = await opening;
-    const notices = openNotices();
-    const built = buildBus({
-      ...process,
-      clock: own,
-      messenger,
-      registry,
-      notices,
-      live: liveConfig(defaults, notices, clock),
-      self: { module, instance: process.name },
-      ns: 'test',
-      host: 'test',
-      pid: 1,
-      rssBytes: () => 0,
-      version: '0',
-      reached: 'broker',
-      middleware: [],
-      timings: {
-        drainMs: 1_000,
-        commitMs: 500,
-        sessionMs: 60_000,
-        keepMs: 1e9,
-        lingerMs: 0,
-        messageBytesMax: 1_000_000,
-      },
-      closePorts: async () => undefined,
-    });
+    const parts = memoryBusParts({ ...process, clock: own, messenger, registry });
+    const built = buildBus({ ...parts, reached: 'broker' });
     await clock.advance(100);
     await built.opened;
     return built.bus;
