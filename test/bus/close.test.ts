@@ -1,6 +1,6 @@
 /** Closing one `serve` or `listen` while its bus stays open. */
 import { broadcast, defineModule, event, request, unchecked, work } from '../../src/index';
-import { rig } from '../support/inspected-buses';
+import { inspectedBuses } from '../support/inspected-buses';
 
 const shop = defineModule('shop', {
   order: request(unchecked<number>(), unchecked<string>()),
@@ -8,7 +8,7 @@ const shop = defineModule('shop', {
   shut: broadcast(unchecked<number>()),
   sold: event(unchecked<number>()),
 });
-type Bus = Awaited<ReturnType<ReturnType<typeof rig>['open']>>;
+type Bus = Awaited<ReturnType<ReturnType<typeof inspectedBuses>['open']>>;
 
 /** Handlers that end when the test calls `end`. */
 function openHandlers(instance: string) {
@@ -48,7 +48,7 @@ async function serving(bus: Bus, soon: <T>(promise: Promise<T>) => Promise<T>, i
 }
 
 test('closing a served contract waits for its running request and releases the waiting ones', async () => {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const [one, two, web] = [await open('shop'), await open('shop'), await open('web')];
   const first = await serving(one, soon, 'one');
   const asked = [1, 2, 3].map((n) => web.request(shop.order, n));
@@ -69,7 +69,7 @@ test('closing a served contract waits for its running request and releases the w
 });
 
 test('a request that arrives after the close ends in NoHandler', async () => {
-  const { clock, world, open, soon } = rig();
+  const { clock, world, open, soon } = inspectedBuses();
   const [one, web] = [await open('shop'), await open('web')];
   const { served, end } = await serving(one, soon, 'one');
   const before = web.request(shop.order, 1);
@@ -85,7 +85,7 @@ test('a request that arrives after the close ends in NoHandler', async () => {
 });
 
 test('closing a served contract waits drainMs for requests, then aborts them', async () => {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const [one, web] = [await open('shop'), await open('web')];
   let reason: unknown;
   const served = await soon(
@@ -105,7 +105,7 @@ test('closing a served contract waits drainMs for requests, then aborts them', a
 });
 
 test('closing a served contract waits drainMs for jobs, then aborts and releases them', async () => {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const [one, two, web] = [await open('shop'), await open('shop'), await open('web')];
   let reason: unknown;
   const served = await soon(
@@ -129,7 +129,7 @@ test('closing a served contract waits drainMs for jobs, then aborts and releases
 });
 
 test('closing a named listener waits drainMs for its events, then aborts them', async () => {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const [one, web] = [await open('shop'), await open('web')];
   let reason: unknown;
   const listening = await soon(
@@ -147,7 +147,7 @@ test('closing a named listener waits drainMs for its events, then aborts them', 
 });
 
 test('closing a served contract waits for its running broadcast and drops waiting ones', async () => {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const [one, web] = [await open('shop'), await open('web')];
   const { served, started, end } = await serving(one, soon, 'one');
   const reasons: string[] = [];
@@ -166,7 +166,7 @@ test('closing a served contract waits for its running broadcast and drops waitin
 });
 
 test('closing a plain listener waits for running events and starts no others', async () => {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const [one, web] = [await open('shop'), await open('web')];
   const { started, end, hang } = openHandlers('one');
   const listening = await soon(one.listen(shop.sold, hang('sold')));
@@ -189,7 +189,7 @@ test('closing a plain listener waits for running events and starts no others', a
 });
 
 test('a failed announcement rejects the close, closes the rest, and can be retried', async () => {
-  const { clock, world, open, soon } = rig();
+  const { clock, world, open, soon } = inspectedBuses();
   const [one, web] = [await open('shop'), await open('web')];
   const { served, started } = await serving(one, soon, 'one');
   world.faults = ({ call }) =>
@@ -217,7 +217,7 @@ test('a failed announcement rejects the close, closes the rest, and can be retri
 });
 
 test('serve rejects when it cannot announce, and can be called again', async () => {
-  const { world, open, soon } = rig();
+  const { world, open, soon } = inspectedBuses();
   const one = await open('shop');
   world.faults = ({ call }) =>
     call === 'announce' ? { error: new Error('EACCES: permission denied'), done: false } : undefined;
@@ -228,7 +228,7 @@ test('serve rejects when it cannot announce, and can be called again', async () 
 });
 
 test('a named listener whose close failed keeps its name until a second close succeeds', async () => {
-  const { world, open, soon } = rig();
+  const { world, open, soon } = inspectedBuses();
   const one = await open('shop');
   const listen = () => soon(one.listen(shop.sold, { as: 'index' }, () => undefined));
   const listening = await listen();

@@ -1,6 +1,6 @@
 /** The option bodyDepthMax wherever a body is written or read. */
 import { broadcast, defineModule, event, request, unchecked, work, type Notice } from '../../src/index';
-import { rig } from '../support/inspected-buses';
+import { inspectedBuses } from '../support/inspected-buses';
 
 const deep = defineModule('deep', {
   ask: request(unchecked<unknown>(), unchecked<unknown>()),
@@ -14,7 +14,7 @@ const levels = (body: unknown): number => (Array.isArray(body) ? 1 + levels(body
 
 /** A receiver and a sender with these limits, and a record of the handled bodies. */
 async function pair(receiverMax: number | undefined, senderMax: number | undefined) {
-  const { clock, open, soon } = rig();
+  const { clock, open, soon } = inspectedBuses();
   const receiver = await open('deep', { bodyDepthMax: receiverMax });
   const sender = await open('web', { bodyDepthMax: senderMax });
   const handled: string[] = [];

@@ -1,9 +1,9 @@
 /** Events that a named listener has not received: their retention, and the reports about them. */
 import { limits } from '../../src/base/limits';
 import type { Bus } from '../../src/bus/types';
-import { photos, rig, type Job } from '../support/inspected-buses';
+import { photos, inspectedBuses, type Job } from '../support/inspected-buses';
 
-/** The value in rig(). */
+/** The value in inspectedBuses(). */
 const keepMs = 86_400_000;
 const job = (n: number): Job => ({ n, key: `k${n % 3}` });
 
@@ -13,8 +13,8 @@ async function listenOnce(bus: Bus, received: number[] = []): Promise<number[]> 
 }
 
 /** A listener that received one event and left, and a publisher of later events. */
-async function openScene(options: Parameters<typeof rig>[0] = {}) {
-  const r = rig(options);
+async function openScene(options: Parameters<typeof inspectedBuses>[0] = {}) {
+  const r = inspectedBuses(options);
   const [publisher, listener] = [await r.open('photos'), await r.open('search')];
   const received = await r.soon(listenOnce(listener));
   await r.soon(publisher.publish(photos.added, job(0)));
@@ -64,7 +64,7 @@ test("a publisher's health reports events held beyond keepMs until the listener 
 });
 
 test('an instance stops reporting the events of its closed listener', async () => {
-  const { open, clock, soon } = rig();
+  const { open, clock, soon } = inspectedBuses();
   const [publisher, listener] = [await open('photos'), await open('search')];
   const served = await soon(listener.listen(photos.added, { as: 'index' }, () => undefined));
   await soon(served.close());

@@ -1,8 +1,8 @@
 /** The time at which a serving instance becomes reachable. */
-import { photos, rig } from '../support/inspected-buses';
+import { photos, inspectedBuses } from '../support/inspected-buses';
 
 test('an instance answers requests while its queue waits for the group', async () => {
-  const { clock, world, open, soon } = rig();
+  const { clock, world, open, soon } = inspectedBuses();
   const [server, web] = [await open('photos'), await open('web')];
   world.faults = ({ call }) => (call === 'join' ? { delayMs: 20_000 } : undefined);
   let serves = false;

@@ -4,7 +4,7 @@ import { openHole, type Hole } from '../cluster/hole';
 import { startFake } from '../support/fake-zookeeper';
 import { cleanUp } from '../support/zookeeper-sessions';
 import { quickest } from '../elapsed';
-import { kit } from '../support/command';
+import { shopCommand } from '../support/command';
 
 jest.setTimeout(240_000);
 
@@ -30,7 +30,7 @@ afterEach(async () => {
 
 /** Runs `busbar` and measures the time from its start, less the time that Node.js needs to start. */
 async function runAgainst(brokers: string, zookeeper: string) {
-  const k = kit({ BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper });
+  const k = shopCommand({ BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper });
   const [help, helpMs] = await timed(() => k.run(['--version']));
   expect(help.code).toBe(0);
   const beganMs = performance.now();
@@ -51,7 +51,7 @@ async function timed<T>(run: () => Promise<T>): Promise<readonly [T, number]> {
 
 test('unreachable servers end the command with 69 and are named', async () => {
   const servers = { BUSBAR_BROKERS: '127.0.0.1:1', BUSBAR_ZOOKEEPER: '127.0.0.1:1', BUSBAR_SESSION_MS: '1000' };
-  const k = kit({ BUSBAR_TRANSPORT: 'kafka', ...servers });
+  const k = shopCommand({ BUSBAR_TRANSPORT: 'kafka', ...servers });
   const { code, out, err } = await k.run(['queues']);
   await k.close();
   expect({ code, out }).toEqual({ code: 69, out: '' });

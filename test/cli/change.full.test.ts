@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { jsonLines, kit, rows } from '../support/command';
+import { jsonLines, shopCommand, rows } from '../support/command';
 import type { Job } from './shop';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
-let k: ReturnType<typeof kit>;
+let k: ReturnType<typeof shopCommand>;
 beforeEach(() => {
-  k = kit();
+  k = shopCommand();
 });
 afterEach(() => k.close());
 

@@ -1,10 +1,10 @@
 /** The command when messages wait and no instance handles them: the instances were killed, or none knows the entry. */
-import { kit, rows } from '../support/command';
+import { shopCommand, rows } from '../support/command';
 
 jest.setTimeout(240_000);
 
 test('jobs of a module are a critical alarm when all its instances are killed', async () => {
-  const k = kit();
+  const k = shopCommand();
   const shop = await k.shop();
   await shop.pack([{ key: 'a', do: 'hang' }]);
   await k.eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['RUNNING'] === '1');
@@ -22,7 +22,7 @@ test('jobs of a module are a critical alarm when all its instances are killed', 
 });
 
 test('a job with an unknown entry is a critical alarm, which peek and show explain', async () => {
-  const k = kit();
+  const k = shopCommand();
   await k.shop();
   const sent = await k.run(['submit', 'shop.pakc', '{"key":"a"}', '--unchecked', '--key', 'a']);
   const { id } = JSON.parse(sent.out) as { id: string };

@@ -1,17 +1,17 @@
 /** The command on Kafka and ZooKeeper: it inspects and repairs queues of a cluster, and counts exactly despite offset gaps. */
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
-import { jsonLines, kit, rows } from '../support/command';
+import { jsonLines, shopCommand, rows } from '../support/command';
 
 kafkaSuite('the command on a cluster', (suite) => {
-  let k: ReturnType<typeof kit>;
+  let k: ReturnType<typeof shopCommand>;
   let seller: Awaited<ReturnType<typeof k.shop>>;
   const ids: string[] = [];
   beforeAll(async () => {
     const { brokers, zookeeper } = suite.cluster;
     const ns = suite.namespace;
     const servers = { BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper };
-    k = kit({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_NS: ns, BUSBAR_SESSION_MS: '6000' });
+    k = shopCommand({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_NS: ns, BUSBAR_SESSION_MS: '6000' });
     seller = await k.shop();
     const first = await seller.pack([
       { key: 'a', do: 'done' },

@@ -1,10 +1,10 @@
 import { mkdirSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { jsonLines, kit, rows } from '../support/command';
+import { jsonLines, shopCommand, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
-const { dir, run, start, inTerminal, eventually, shop, close } = kit();
+const { dir, run, start, inTerminal, eventually, shop, close } = shopCommand();
 let ids: readonly string[] = [];
 let seller: Awaited<ReturnType<typeof shop>>;
 

@@ -1,8 +1,8 @@
-import { jsonLines, kit, rows } from '../support/command';
+import { jsonLines, shopCommand, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
-const { run, start, shop, eventually, close } = kit();
+const { run, start, shop, eventually, close } = shopCommand();
 
 beforeAll(async () => {
   await shop();

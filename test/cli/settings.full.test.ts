@@ -1,11 +1,11 @@
 /** Settings by the command: they change a shop that is running in another process, and invalid ones are rejected. */
-import { jsonLines, kit, rows } from '../support/command';
+import { jsonLines, shopCommand, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
-let k: ReturnType<typeof kit>;
+let k: ReturnType<typeof shopCommand>;
 beforeEach(() => {
-  k = kit();
+  k = shopCommand();
 });
 afterEach(() => k.close());
 

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompressionTypes } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
-import { foreignRig, type ForeignRig } from '../support/foreign-clients';
-import { makeTopic, openWire } from '../support/kafka-client';
-import { jsonLines, kit, rows } from '../support/command';
+import { foreignClients, type ForeignClients } from '../support/foreign-clients';
+import { makeTopic, openClient } from '../support/kafka-client';
+import { jsonLines, shopCommand, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
@@ -14,34 +14,42 @@ const misprint = (padBytes: number): string => JSON.stringify({ m: 1, pad: 'x'.r
 const job = (id: string): { bus: string } => ({ bus: `1 work press.print ${id} cron -` });
 
 kafkaSuite('messages that are too large to be parked', (suite) => {
-  let rig: ForeignRig;
-  let k: ReturnType<typeof kit>;
+  let clients: ForeignClients;
+  let k: ReturnType<typeof shopCommand>;
   beforeAll(() => {
-    rig = foreignRig(suite);
+    clients = foreignClients(suite);
     const { brokers, zookeeper } = suite.cluster;
-    k = kit({ BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: rig.ns });
+    k = shopCommand({
+      BUSBAR_TRANSPORT: 'kafka',
+      BUSBAR_BROKERS: brokers,
+      BUSBAR_ZOOKEEPER: zookeeper,
+      BUSBAR_NS: clients.ns,
+    });
   });
   afterAll(async () => {
     await k.close();
-    await rig.close();
+    await clients.close();
   });
 
   test('are parked as stubs, do not block others, and can be shown, replayed and dropped', async () => {
-    const client = openWire(suite.cluster.brokers);
-    await makeTopic(client, rig.topic, 12, { 'compression.type': 'producer' });
-    await makeTopic(client, `${rig.ns}.press.parked`, 1, { 'cleanup.policy': 'compact', 'max.message.bytes': '20000' });
+    const client = openClient(suite.cluster.brokers);
+    await makeTopic(client, clients.topic, 12, { 'compression.type': 'producer' });
+    await makeTopic(client, `${clients.ns}.press.parked`, 1, {
+      'cleanup.policy': 'compact',
+      'max.message.bytes': '20000',
+    });
     await client.close();
-    await rig.serve();
+    await clients.serve();
     const [huge, large] = [misprint(3_000_000), misprint(50_000)];
-    const producer = await rig.producer();
+    const producer = await clients.producer();
     const messages = [{ key: 'a', value: huge, headers: job('huge'), partition: 0 }];
-    await producer.send({ topic: rig.topic, messages, compression: CompressionTypes.GZIP });
-    await rig.produce(
+    await producer.send({ topic: clients.topic, messages, compression: CompressionTypes.GZIP });
+    await clients.produce(
       { key: 'a', value: large, headers: job('large'), partition: 0 },
       { key: 'a', value: '{"n": 2}', headers: job('small'), partition: 0 },
     );
-    await rig.until('the neighbor is printed', () => rig.printed.length === 1);
-    const found = await rig.parked();
+    await clients.until('the neighbor is printed', () => clients.printed.length === 1);
+    const found = await clients.parked();
     expect(found.map(({ note }) => [note.id, note.stub?.bytes])).toEqual([
       ['huge', huge.length],
       ['large', large.length],

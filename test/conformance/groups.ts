@@ -13,9 +13,9 @@ import {
   bytes,
   rejection,
   suite,
-  type Bench,
-  type Rig,
-  type RigProcess,
+  type SuiteRun,
+  type TestPorts,
+  type TestProcess,
   type SuiteOptions,
 } from '../support/conformance';
 import { Ledger, Worker } from './worker';
@@ -43,34 +43,34 @@ class Holder implements Owner {
 }
 
 /** One group on one topic, its members and the records that are appended to it. */
-class Crew {
+class TestGroup {
   readonly ledger = new Ledger();
   readonly group: string;
-  readonly members = new Map<Worker, { readonly process: RigProcess; readonly member: Member }>();
+  readonly members = new Map<Worker, { readonly process: TestProcess; readonly member: Member }>();
 
   loading = false;
   rounds = 0;
 
   constructor(
-    readonly bench: Bench,
+    readonly run: SuiteRun,
     readonly partitions: number,
-    readonly feeder: RigProcess,
-    readonly topic: string = bench.name('topic'),
+    readonly feeder: TestProcess,
+    readonly topic: string = run.name('topic'),
     readonly sent: string[] = [],
   ) {
-    this.group = bench.name('group');
+    this.group = run.name('group');
   }
 
-  static async open(bench: Bench, partitions: number): Promise<Crew> {
-    const crew = new Crew(bench, partitions, await bench.process());
-    await crew.feeder.log.ensure({ name: crew.topic, partitions, compacted: false, keepMs: null });
-    return crew;
+  static async open(run: SuiteRun, partitions: number): Promise<TestGroup> {
+    const group = new TestGroup(run, partitions, await run.process());
+    await group.feeder.log.ensure({ name: group.topic, partitions, compacted: false, keepMs: null });
+    return group;
   }
 
   async join(name: string, drain?: (partition: number) => Promise<void>): Promise<Worker> {
-    const process = await this.bench.process();
+    const process = await this.run.process();
     const worker = new Worker(name, this.ledger, drain);
-    const member = await process.log.join(this.group, this.topic, worker, { sessionMs: this.bench.rig.sessionMs });
+    const member = await process.log.join(this.group, this.topic, worker, { sessionMs: this.run.ports.sessionMs });
     this.members.set(worker, { process, member });
     return worker;
   }
@@ -114,12 +114,12 @@ class Crew {
   /** Waits until live members own all partitions evenly and have handled every record that was sent. */
   async settled(): Promise<void> {
     const { ledger, partitions } = this;
-    await this.bench.wait(() => ledger.owners.size === partitions && this.balanced(), 'every partition has an owner');
+    await this.run.wait(() => ledger.owners.size === partitions && this.balanced(), 'every partition has an owner');
     const rounds = this.rounds + 10;
-    await this.bench.wait(() => !this.loading || this.rounds >= rounds, 'the load continues');
-    await this.feed(this.bench.name('probe'));
+    await this.run.wait(() => !this.loading || this.rounds >= rounds, 'the load continues');
+    await this.feed(this.run.name('probe'));
     const sent = [...this.sent];
-    await this.bench.wait(() => sent.every((value) => ledger.handled.has(value)), 'all that was sent is handled');
+    await this.run.wait(() => sent.every((value) => ledger.handled.has(value)), 'all that was sent is handled');
     if (ledger.faults.length > 0) throw new Error(ledger.faults.join('\n'));
   }
   balanced(): boolean {
@@ -134,47 +134,47 @@ class Crew {
   }
 }
 
-export function conformsToGroups(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+export function conformsToGroups(name: string, openPorts: () => Promise<TestPorts>, options: SuiteOptions = {}): void {
   const testMs = options.testMs ?? 60_000;
-  suite(`${name}: groups`, openRig, options, (bench) => {
+  suite(`${name}: groups`, openPorts, options, (run) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 
-    async function hold(topic: string, group: string, one?: RigProcess, serves?: readonly string[]) {
-      const process = one ?? (await bench.process());
+    async function hold(topic: string, group: string, one?: TestProcess, serves?: readonly string[]) {
+      const process = one ?? (await run.process());
       const holder = new Holder();
-      const options = { sessionMs: bench.rig.sessionMs, ...(serves && { serves }) };
+      const options = { sessionMs: run.ports.sessionMs, ...(serves && { serves }) };
       const member = await process.log.join(group, topic, holder, options);
       return { process, log: process.log, holder, member };
     }
     /** A topic and a group for members that serve different entries. */
     async function openMixed(partitions: number) {
-      const process = await bench.process();
-      const [topic, group] = [bench.name('topic'), bench.name('group')];
+      const process = await run.process();
+      const [topic, group] = [run.name('topic'), run.name('group')];
       await process.log.ensure({ name: topic, partitions, compacted: false, keepMs: null });
       return (...serves: string[]) => hold(topic, group, undefined, serves);
     }
     const sizes = (...all: { holder: Holder }[]): number[] => all.map(({ holder }) => holder.owned.size);
     async function openHolder(partitions = 1) {
-      const process = await bench.process();
-      const [topic, group] = [bench.name('topic'), bench.name('group')];
+      const process = await run.process();
+      const [topic, group] = [run.name('topic'), run.name('group')];
       await process.log.ensure({ name: topic, partitions, compacted: false, keepMs: null });
       const held = await hold(topic, group, process);
-      await bench.wait(() => held.holder.owned.size === partitions, 'the only member owns everything');
+      await run.wait(() => held.holder.owned.size === partitions, 'the only member owns everything');
       return { ...held, topic, group, owned: held.holder.owned.get(0)! };
     }
 
     test('delivers every record to one member of each group, in order', async () => {
-      const first = await Crew.open(bench, 4);
-      const second = new Crew(bench, 4, first.feeder, first.topic, first.sent);
+      const first = await TestGroup.open(run, 4);
+      const second = new TestGroup(run, 4, first.feeder, first.topic, first.sent);
       await first.join('a');
       await first.join('b');
       await second.join('c');
       for (let n = 0; n < 20; n++) await first.feed(`${n}`);
-      for (const crew of [first, second]) {
-        await crew.settled();
-        expect(crew.twice()).toEqual([]);
+      for (const group of [first, second]) {
+        await group.settled();
+        expect(group.twice()).toEqual([]);
         for (let partition = 0; partition < 4; partition++) {
-          const mine = [...crew.ledger.handled.keys()].filter(
+          const mine = [...group.ledger.handled.keys()].filter(
             (value) => /^\d+:/.test(value) && value.endsWith(`:${partition}`),
           );
           expect(mine).toEqual(Array.from({ length: 20 }, (_, n) => `${n}:${partition}`));
@@ -183,42 +183,42 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
     });
 
     test('handles each record once, by one owner, while members join and leave under load', async () => {
-      const crew = await Crew.open(bench, 8);
-      const feeding = crew.load();
-      const a = await crew.join('a');
-      const b = await crew.join('b');
-      await crew.settled();
-      const [c] = await Promise.all([crew.join('c'), crew.join('d'), crew.leave(b)]);
-      await crew.settled();
-      await Promise.all([crew.leave(a), crew.leave(c), crew.join('e')]);
-      await crew.settled();
+      const group = await TestGroup.open(run, 8);
+      const feeding = group.load();
+      const a = await group.join('a');
+      const b = await group.join('b');
+      await group.settled();
+      const [c] = await Promise.all([group.join('c'), group.join('d'), group.leave(b)]);
+      await group.settled();
+      await Promise.all([group.leave(a), group.leave(c), group.join('e')]);
+      await group.settled();
       await feeding.stop();
-      await crew.settled();
-      expect(crew.twice()).toEqual([]);
+      await group.settled();
+      expect(group.twice()).toEqual([]);
     });
 
     test('moves the partitions of members that die under load, and handles no committed record again', async () => {
-      const crew = await Crew.open(bench, 8);
-      const feeding = crew.load();
-      const [a, b, c] = await Promise.all([crew.join('a'), crew.join('b'), crew.join('c')]);
-      await crew.settled();
-      await crew.crash(b);
-      await crew.settled();
-      await Promise.all([crew.crash(a), crew.join('d'), crew.leave(c)]);
-      await crew.settled();
+      const group = await TestGroup.open(run, 8);
+      const feeding = group.load();
+      const [a, b, c] = await Promise.all([group.join('a'), group.join('b'), group.join('c')]);
+      await group.settled();
+      await group.crash(b);
+      await group.settled();
+      await Promise.all([group.crash(a), group.join('d'), group.leave(c)]);
+      await group.settled();
       await feeding.stop();
-      await crew.settled();
+      await group.settled();
     });
 
     test('revokes no partition of the remaining members when another one leaves', async () => {
-      const crew = await Crew.open(bench, 6);
-      const a = await crew.join('a');
-      const b = await crew.join('b');
-      const c = await crew.join('c');
-      await crew.settled();
+      const group = await TestGroup.open(run, 6);
+      const a = await group.join('a');
+      const b = await group.join('b');
+      const c = await group.join('c');
+      await group.settled();
       const before = [a, b].map(({ jobs }) => [...jobs.values()].map(({ owned }) => owned));
-      await crew.leave(c);
-      await crew.settled();
+      await group.leave(c);
+      await group.settled();
       [a, b].forEach(({ jobs }, n) => {
         for (const owned of before[n]!) expect(jobs.get(owned.partition)?.owned).toBe(owned);
       });
@@ -226,42 +226,42 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
     });
 
     test('assigns a partition to another member only after its owner has drained it', async () => {
-      const crew = await Crew.open(bench, 2);
+      const group = await TestGroup.open(run, 2);
       const drained = deferred<void>();
       const giving: number[] = [];
-      const a = await crew.join('a', (partition) => {
+      const a = await group.join('a', (partition) => {
         giving.push(partition);
         return drained.promise;
       });
-      await crew.settled();
-      const b = await crew.join('b');
-      await bench.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
+      await group.settled();
+      const b = await group.join('b');
+      await run.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
       const [moving] = giving;
       const left = a.ever.find(({ partition }) => partition === moving)!;
       await left.commit({ offset: 1, state: bytes('up to 1') }); // it still owns it
       expect(b.jobs.size).toBe(0);
       drained.resolve();
-      await bench.wait(() => b.jobs.has(moving!), 'the second member gets it');
-      await crew.settled();
+      await run.wait(() => b.jobs.has(moving!), 'the second member gets it');
+      await group.settled();
       expect(await rejection(left.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(PartitionLostError);
     });
 
     for (const how of ['leave', 'crash'] as const) {
       test(`returns a partition to its owner when its next owner does ${how} during the drain`, async () => {
-        const crew = await Crew.open(bench, 2);
+        const group = await TestGroup.open(run, 2);
         const drained = deferred<void>();
         const giving: number[] = [];
-        const a = await crew.join('a', (partition) => {
+        const a = await group.join('a', (partition) => {
           giving.push(partition);
           return drained.promise;
         });
-        await crew.settled();
-        const b = await crew.join('b');
-        await bench.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
-        await crew[how](b);
+        await group.settled();
+        const b = await group.join('b');
+        await run.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
+        await group[how](b);
         drained.resolve();
-        await bench.wait(() => a.jobs.size === 2, 'the first member has both again');
-        await crew.settled();
+        await run.wait(() => a.jobs.size === 2, 'the first member has both again');
+        await group.settled();
         expect(b.ever).toEqual([]);
       });
     }
@@ -275,7 +275,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await owned.commit({ offset: 2, state });
       await member.close();
       const next = await hold(topic, group);
-      await bench.wait(() => next.holder.owned.size === 1, 'the next member owns it');
+      await run.wait(() => next.holder.owned.size === 1, 'the next member owns it');
       const taken = next.holder.owned.get(0)!;
       expect(taken.committed?.offset).toBe(2);
       expect(Buffer.compare(taken.committed!.state, state)).toBe(0);
@@ -312,79 +312,79 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
 
     if (options.pauses) {
       test('fences a member that was paused past its session, notifies it, and lets it rejoin', async () => {
-        const crew = await Crew.open(bench, 2);
-        const a = await crew.join('a');
-        await crew.settled();
+        const group = await TestGroup.open(run, 2);
+        const a = await group.join('a');
+        await group.settled();
         const old = [...a.ever];
-        crew.ledger.died('a'); // it is about to be paused
-        const resume = await crew.members.get(a)!.process.pause!();
-        const b = await crew.join('b');
-        await bench.wait(() => b.jobs.size === 2, 'the other member owns everything');
+        group.ledger.died('a'); // it is about to be paused
+        const resume = await group.members.get(a)!.process.pause!();
+        const b = await group.join('b');
+        await run.wait(() => b.jobs.size === 2, 'the other member owns everything');
         resume();
         for (const owned of old) {
           expect(() => owned.check()).toThrow(PartitionLostError);
           expect(await rejection(owned.commit({ offset: 0, state: bytes('late') }))).toBeInstanceOf(PartitionLostError);
         }
-        await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is notified that it lost them');
-        await bench.wait(() => a.jobs.size === 1, 'it is a member again');
-        await crew.settled();
+        await run.wait(() => old.every(({ lost }) => lost.aborted), 'it is notified that it lost them');
+        await run.wait(() => a.jobs.size === 1, 'it is a member again');
+        await group.settled();
       });
 
       test('assigns a fenced member no partition that it is still draining', async () => {
-        const crew = await Crew.open(bench, 2);
+        const group = await TestGroup.open(run, 2);
         const drained = deferred<void>();
         const giving: number[] = [];
-        const a = await crew.join('a', (partition) => {
+        const a = await group.join('a', (partition) => {
           giving.push(partition);
           return drained.promise;
         });
-        await crew.settled();
-        const b = await crew.join('b');
-        await bench.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
-        crew.ledger.died('a'); // it is about to be paused
-        const resume = await crew.members.get(a)!.process.pause!();
-        await bench.wait(() => b.jobs.size === 2, 'the second member owns everything');
+        await group.settled();
+        const b = await group.join('b');
+        await run.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
+        group.ledger.died('a'); // it is about to be paused
+        const resume = await group.members.get(a)!.process.pause!();
+        await run.wait(() => b.jobs.size === 2, 'the second member owns everything');
         resume();
-        await crew.leave(b);
-        await bench.wait(
+        await group.leave(b);
+        await run.wait(
           () => a.jobs.size === 1,
           'the first member has rejoined, with the partition that it was not draining',
         );
         expect(a.jobs.has(giving[0]!)).toBe(false);
         drained.resolve();
-        await bench.wait(() => a.jobs.size === 2, 'it has drained the other partition, and is assigned it again');
-        await crew.settled();
+        await run.wait(() => a.jobs.size === 2, 'it has drained the other partition, and is assigned it again');
+        await group.settled();
       });
     }
 
     test('moves partitions with unserved messages to a serving member, and not back', async () => {
       const join = await openMixed(4);
       const old = await join('a', 'b');
-      await bench.wait(() => old.holder.owned.size === 4, 'the only member owns everything');
+      await run.wait(() => old.holder.owned.size === 4, 'the only member owns everything');
       for (const owned of old.holder.owned.values()) owned.cannotServe(['c']);
       const newer = await join('a', 'b', 'c');
-      await bench.wait(() => newer.holder.owned.size === 4, 'the member that serves them owns everything');
+      await run.wait(() => newer.holder.owned.size === 4, 'the member that serves them owns everything');
       // Another member of each kind changes nothing for the older ones.
       const [older, newest] = [await join('a', 'b'), await join('a', 'b', 'c')];
-      await bench.wait(() => String(sizes(older, newest)) === '1,1', 'both have their share');
-      await bench.wait(() => sizes(old)[0] === 0, 'the first one has none');
+      await run.wait(() => String(sizes(older, newest)) === '1,1', 'both have their share');
+      await run.wait(() => sizes(old)[0] === 0, 'the first one has none');
       await newest.member.close();
       await newer.member.close();
-      await bench.wait(() => String(sizes(old, older)) === '2,2', 'without such a member all are shared evenly');
+      await run.wait(() => String(sizes(old, older)) === '2,2', 'without such a member all are shared evenly');
     });
 
     test('keeps partitions in place while no member serves their waiting messages', async () => {
       const join = await openMixed(2);
       const [one, two] = [await join('a'), await join('a', 'b')];
-      await bench.wait(() => String(sizes(one, two)) === '1,1', 'both have one');
+      await run.wait(() => String(sizes(one, two)) === '1,1', 'both have one');
       const [mine] = one.holder.owned.values();
       mine!.cannotServe(['c']);
       const three = await join('a', 'b');
       await three.member.close();
-      await bench.wait(() => String(sizes(one, two)) === '1,1', 'both have one again');
+      await run.wait(() => String(sizes(one, two)) === '1,1', 'both have one again');
       expect([...one.holder.owned.values()]).toEqual([mine]);
       const four = await join('c');
-      await bench.wait(() => four.holder.owned.has(mine!.partition), 'a member that serves it owns the partition');
+      await run.wait(() => four.holder.owned.has(mine!.partition), 'a member that serves it owns the partition');
     });
 
     test('waits in read for a record, and returns none when the signal aborts', async () => {
@@ -432,12 +432,12 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await log.startGroup(group, topic, 'end');
       await log.startGroup(group, topic, 'start');
       expect((await log.committedOffsets(group, topic))[0]).toMatchObject({ offset: 1, state: bytes('kept') });
-      const fresh = bench.name('group');
+      const fresh = run.name('group');
       await log.startGroup(fresh, topic, 'end');
       await log.append(topic, [record(0, 'd')]);
       await log.startGroup(fresh, topic, 'end');
       const next = await hold(topic, fresh);
-      await bench.wait(() => next.holder.owned.size === 1, 'the new group owns it');
+      await run.wait(() => next.holder.owned.size === 1, 'the new group owns it');
       expect(next.holder.owned.get(0)!.committed?.offset).toBe(3);
       const known = (await log.groups()).filter((one) => one.topic === topic).map((one) => one.group);
       expect(known.sort()).toEqual([group, fresh].sort());
@@ -458,31 +458,31 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await log.dropGroup(group, topic); // there is none
       await log.startGroup(group, topic, 'end');
       const next = await hold(topic, group);
-      await bench.wait(() => next.holder.owned.size === 1, 'a new member owns it');
+      await run.wait(() => next.holder.owned.size === 1, 'a new member owns it');
       expect(next.holder.owned.get(0)!.committed?.offset).toBe(2);
     });
 
     test('revokes all partitions and ends all reads when the log is closed under load', async () => {
-      const crew = await Crew.open(bench, 4);
-      const a = await crew.join('a');
-      const feeding = crew.load();
-      await crew.settled();
-      await crew.members.get(a)!.process.log.close();
+      const group = await TestGroup.open(run, 4);
+      const a = await group.join('a');
+      const feeding = group.load();
+      await group.settled();
+      await group.members.get(a)!.process.log.close();
       expect(a.jobs.size).toBe(0);
-      expect(crew.ledger.owners.size).toBe(0);
-      crew.members.clear();
-      await crew.join('b');
-      await crew.settled();
+      expect(group.ledger.owners.size).toBe(0);
+      group.members.clear();
+      await group.join('b');
+      await group.settled();
       await feeding.stop();
-      expect(crew.twice()).toEqual([]);
+      expect(group.twice()).toEqual([]);
     });
 
     test('stays balanced when many members join, leave and crash at once', async () => {
-      const crew = await Crew.open(bench, 6);
-      const workers = await Promise.all(Array.from({ length: 9 }, (_, n) => crew.join(`m${n}`)));
-      await crew.settled();
-      await Promise.all(workers.slice(0, 5).map((worker, n) => (n % 2 ? crew.leave(worker) : crew.crash(worker))));
-      await crew.settled();
+      const group = await TestGroup.open(run, 6);
+      const workers = await Promise.all(Array.from({ length: 9 }, (_, n) => group.join(`m${n}`)));
+      await group.settled();
+      await Promise.all(workers.slice(0, 5).map((worker, n) => (n % 2 ? group.leave(worker) : group.crash(worker))));
+      await group.settled();
     });
   });
 }

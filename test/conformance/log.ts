@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { isBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
 import { OutOfRangeError, type Append, type Log, type Stored, type Tail, type Topic } from '../../src/ports/log';
-import { bytes, rejection, suite, text, type Rig, type SuiteOptions } from '../support/conformance';
+import { bytes, rejection, suite, text, type TestPorts, type SuiteOptions } from '../support/conformance';
 
 const max = { messages: 1_000, bytes: 10_000_000 };
 const plain = (name: string, partitions = 2): Topic => ({ name, partitions, compacted: false, keepMs: null });
@@ -33,12 +33,12 @@ const readAll = async (log: Log, topic: string, count: number): Promise<Stored[]
   return found;
 };
 
-export function conformsToLog(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+export function conformsToLog(name: string, openPorts: () => Promise<TestPorts>, options: SuiteOptions = {}): void {
   const testMs = options.testMs ?? 60_000;
-  suite(`${name}: log`, openRig, options, (bench) => {
+  suite(`${name}: log`, openPorts, options, (run) => {
     async function open(partitions = 2, more: Partial<Topic> = {}): Promise<{ log: Log; topic: string }> {
-      const { log } = await bench.process();
-      const topic = bench.name('topic');
+      const { log } = await run.process();
+      const topic = run.name('topic');
       await log.ensure({ ...plain(topic, partitions), ...more });
       return { log, topic };
     }
@@ -63,7 +63,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
 
     test('keeps the order of each of ten appenders that write at once', async () => {
       const { topic } = await open(1);
-      const appenders = await bench.processes(10);
+      const appenders = await run.processes(10);
       await Promise.all(
         appenders.flatMap(({ log }, who) =>
           Array.from({ length: 50 }, (_, n) => log.append(topic, [record(0, `${who}:${n}`)])),
@@ -164,7 +164,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
 
     test('wakes a tail that waits in another process', async () => {
       const { log, topic } = await open();
-      const reader = await bench.process();
+      const reader = await run.process();
       const tail = await reader.log.tail(topic, 'end');
       const waiting = tail.read(max);
       await log.append(topic, [record(1, 'wake up')]);
@@ -189,16 +189,16 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
 
     test('bounds the memory of a slow reader', async () => {
       const { log, topic } = await open(1);
-      const reader = await bench.process();
+      const reader = await run.process();
       const tail = await reader.log.tail(topic, 'start');
       const batch = Array.from({ length: 20 }, () => record(0, 'x'.repeat(50_000)));
-      const batches = bench.rig.recordsOutside ? 60 : 5;
+      const batches = run.ports.recordsOutside ? 60 : 5;
       const beforeBytes = heldBytes();
       for (let n = 0; n < batches; n++) {
         await log.append(topic, batch);
         expect((await tail.read({ messages: 2, bytes: 200_000 })).length).toBeLessThanOrEqual(2);
       }
-      if (bench.rig.recordsOutside) expect(heldBytes() - beforeBytes).toBeLessThan(40_000_000);
+      if (run.ports.recordsOutside) expect(heldBytes() - beforeBytes).toBeLessThan(40_000_000);
     });
 
     test('rejects a tail read of trimmed records with the range, and continues at the start', async () => {
@@ -278,7 +278,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
           );
         }
         const left = () => log.peek(topic, { partition: 0, offset: 0 }, max);
-        await bench.wait(async () => (await left()).length === 2, 'only the newest are left');
+        await run.wait(async () => (await left()).length === 2, 'only the newest are left');
         expect(values(await left())).toEqual(['a19', 'b19']);
         const tail = await log.tail(topic, 'start');
         expect((await readMany(tail, 2)).map(({ offset }) => offset)).toEqual([38, 39]);
@@ -294,7 +294,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
 
     test('rejects missing topics and partitions with Config', async () => {
       const { log, topic } = await open(2);
-      const absent = bench.name('absent');
+      const absent = run.name('absent');
       for (const call of [
         log.append(absent, [record(0, 'x')]),
         log.append(topic, [record(0, 'x'), record(2, 'x')]),
@@ -318,8 +318,8 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
     });
 
     test('creates a topic once when many processes ensure it at the same time', async () => {
-      const processes = await bench.processes(5);
-      const topic = bench.name('topic');
+      const processes = await run.processes(5);
+      const topic = run.name('topic');
       await Promise.all(processes.map(({ log }) => log.ensure(plain(topic, 3))));
       await Promise.all(processes.map(({ log }, n) => log.append(topic, [record(n % 3, `${n}`)])));
       expect(new Set(values(await readAll(processes[0]!.log, topic, 5)))).toEqual(new Set(['0', '1', '2', '3', '4']));

@@ -8,8 +8,8 @@ import {
   rejection,
   suite,
   text,
-  type Rig,
-  type RigProcess,
+  type TestPorts,
+  type TestProcess,
   type SuiteOptions,
 } from '../support/conformance';
 
@@ -17,7 +17,7 @@ const packet = (line: string, body = ''): Packet => ({ line, body: bytes(body) }
 
 /** Everything that one messenger received. */
 interface Ear {
-  readonly process: RigProcess;
+  readonly process: TestProcess;
   readonly address: string;
   readonly lines: string[];
   readonly bodies: (string | null)[];
@@ -26,7 +26,7 @@ interface Ear {
   /** The number of packets that had arrived at each report of a gone peer. */
   readonly before: number[];
 }
-function listen(one: RigProcess): Ear {
+function listen(one: TestProcess): Ear {
   const subscription: Ear = {
     process: one,
     address: one.messenger.address,
@@ -50,22 +50,26 @@ function listen(one: RigProcess): Ear {
   return subscription;
 }
 
-export function conformsToPost(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+export function conformsToMessenger(
+  name: string,
+  openPorts: () => Promise<TestPorts>,
+  options: SuiteOptions = {},
+): void {
   const testMs = options.testMs ?? 60_000;
-  suite(`${name}: messenger`, openRig, options, (bench) => {
+  suite(`${name}: messenger`, openPorts, options, (run) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
-    const subscriptions = async (count: number): Promise<Ear[]> => (await bench.processes(count)).map(listen);
+    const subscriptions = async (count: number): Promise<Ear[]> => (await run.processes(count)).map(listen);
 
     test('delivers each packet once, byte for byte, with its sender', async () => {
       const [a, b] = await subscriptions(2);
       const line = 'une ligne é 漢 🚌';
       const body = Uint8Array.from({ length: 256 }, (_, n) => n);
       let got: number[] = [];
-      const c = await bench.process();
+      const c = await run.process();
       c.messenger.receive({ packet: (one) => (got = [...one.body]), left: () => undefined });
       a!.process.messenger.send(b!.address, packet(line));
       a!.process.messenger.send(c.messenger.address, { line, body });
-      await bench.wait(() => b!.lines.length === 1 && got.length > 0, 'both arrive');
+      await run.wait(() => b!.lines.length === 1 && got.length > 0, 'both arrive');
       expect(b).toMatchObject({ lines: [line], bodies: [''], from: [a!.address] });
       expect(got).toEqual([...body]);
     });
@@ -77,7 +81,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
         b!.process.messenger.send(c!.address, packet(`b${n}`));
         a!.process.messenger.send(b!.address, packet(`a${n}`));
       }
-      await bench.wait(() => c!.lines.length === 600 && b!.lines.length === 300, 'all arrive');
+      await run.wait(() => c!.lines.length === 600 && b!.lines.length === 300, 'all arrive');
       for (const who of ['a', 'b']) {
         const mine = c!.lines.filter((line) => line.startsWith(who));
         expect(mine).toEqual(Array.from({ length: 300 }, (_, n) => `${who}${n}`));
@@ -90,17 +94,17 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       const body = bytes('before');
       a!.process.messenger.send(b!.address, { line: 'x', body });
       body.fill(0);
-      await bench.wait(() => b!.lines.length === 1, 'it arrives');
+      await run.wait(() => b!.lines.length === 1, 'it arrives');
       expect(b!.bodies).toEqual(['before']);
     });
 
     test('delivers packets in both directions, and to the sender itself', async () => {
       const [a, b] = await subscriptions(2);
       a!.process.messenger.send(b!.address, packet('ask'));
-      await bench.wait(() => b!.lines.length === 1, 'the question arrives');
+      await run.wait(() => b!.lines.length === 1, 'the question arrives');
       b!.process.messenger.send(b!.from[0]!, packet('answer'));
       a!.process.messenger.send(a!.address, packet('myself'));
-      await bench.wait(() => a!.lines.length === 2, 'the answer arrives');
+      await run.wait(() => a!.lines.length === 2, 'the answer arrives');
       expect([...a!.lines].sort()).toEqual(['answer', 'myself']);
     });
 
@@ -120,7 +124,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
         ).toBe(true);
       }
       a!.process.messenger.send(b!.address, packet('after'));
-      await bench.wait(() => b!.lines.length === 2, 'both arrive');
+      await run.wait(() => b!.lines.length === 2, 'both arrive');
       expect(b!.bodies[0]).toHaveLength(limits.messageBytesMax);
     });
 
@@ -128,26 +132,26 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       const [a, b, c, d] = await subscriptions(4);
       a!.process.messenger.send(b!.address, packet('to b'));
       b!.process.messenger.send(c!.address, packet('to c'));
-      await bench.wait(() => b!.lines.length === 1 && c!.lines.length === 1, 'both arrive');
+      await run.wait(() => b!.lines.length === 1 && c!.lines.length === 1, 'both arrive');
       await b!.process.crash();
-      await bench.wait(() => a!.gone.length > 0 && c!.gone.length > 0, 'both are notified');
+      await run.wait(() => a!.gone.length > 0 && c!.gone.length > 0, 'both are notified');
       a!.process.messenger.send(c!.address, packet('still here'));
-      await bench.wait(() => c!.lines.length === 2, 'others are still reached');
+      await run.wait(() => c!.lines.length === 2, 'others are still reached');
       expect([a!.gone, c!.gone, d!.gone]).toEqual([[b!.address], [b!.address], []]);
     });
 
     test('throws Unreachable or reports gone for a packet to a dead address', async () => {
       const [a, b, c] = await subscriptions(3);
       b!.process.messenger.send(a!.address, packet('hello'));
-      await bench.wait(() => a!.lines.length === 1, 'it arrives');
+      await run.wait(() => a!.lines.length === 1, 'it arrives');
       await b!.process.crash();
       await c!.process.crash();
       for (const dead of [b!, c!]) {
         const error = thrown(() => a!.process.messenger.send(dead.address, packet('too late')));
-        if (error === undefined) await bench.wait(() => a!.gone.includes(dead.address), 'it is reported');
+        if (error === undefined) await run.wait(() => a!.gone.includes(dead.address), 'it is reported');
         else expect(isBusError(error, 'Unreachable')).toBe(true);
       }
-      await bench.wait(() => a!.gone.includes(b!.address), 'the first one is reported in any case');
+      await run.wait(() => a!.gone.includes(b!.address), 'the first one is reported in any case');
       expect(
         isBusError(
           thrown(() => a!.process.messenger.send(b!.address, packet('known'))),
@@ -157,7 +161,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
     });
 
     test('broadcasts to every announced instance of the module, including the sender, and no other', async () => {
-      const [module, other] = [bench.name('photos'), bench.name('web')];
+      const [module, other] = [run.name('photos'), run.name('web')];
       const [a, b, c, d, e] = await subscriptions(5);
       await Promise.all([a!, b!, e!].map((subscription) => subscription.process.messenger.join(module)));
       await c!.process.messenger.join(other);
@@ -172,30 +176,30 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
         d!.process.messenger.broadcast(module, packet('from d')),
       ]);
       for (const count of counts) expect([3, undefined]).toContain(count);
-      await bench.wait(() => [a, b, e].every((subscription) => subscription!.lines.length === 2), 'it reaches all');
+      await run.wait(() => [a, b, e].every((subscription) => subscription!.lines.length === 2), 'it reaches all');
       for (const subscription of [a!, b!, e!]) expect([...subscription.lines].sort()).toEqual(['from a', 'from d']);
       expect([c!.lines, d!.lines]).toEqual([[], []]);
-      expect([0, undefined]).toContain(await d!.process.messenger.broadcast(bench.name('nobody'), packet('x')));
+      expect([0, undefined]).toContain(await d!.process.messenger.broadcast(run.name('nobody'), packet('x')));
     });
 
     test('keeps the order of the broadcasts of one sender', async () => {
-      const module = bench.name('photos');
+      const module = run.name('photos');
       const [a, b] = await subscriptions(2);
       await a!.process.messenger.join(module);
       await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
       await Promise.all(Array.from({ length: 100 }, (_, n) => b!.process.messenger.broadcast(module, packet(`${n}`))));
-      await bench.wait(() => a!.lines.length === 100, 'all arrive');
+      await run.wait(() => a!.lines.length === 100, 'all arrive');
       expect(a!.lines).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`));
     });
 
     test('delivers resolved broadcasts, although their sender crashes right after the last one', async () => {
-      const module = bench.name('photos');
+      const module = run.name('photos');
       const [a, b] = await subscriptions(2);
       await a!.process.messenger.join(module);
       await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
       for (let n = 0; n < 200; n++) await b!.process.messenger.broadcast(module, packet(`${n}`, 'x'.repeat(2_000)));
       await b!.process.crash();
-      await bench.wait(() => a!.lines.length === 200, 'all arrive');
+      await run.wait(() => a!.lines.length === 200, 'all arrive');
       expect(a!.lines).toEqual(Array.from({ length: 200 }, (_, n) => `${n}`));
     });
 
@@ -203,10 +207,10 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       for (let round = 0; round < 5; round++) {
         const [a, b] = await subscriptions(2);
         a!.process.messenger.send(b!.address, packet('hello'));
-        await bench.wait(() => b!.lines.length === 1, 'it arrives');
+        await run.wait(() => b!.lines.length === 1, 'it arrives');
         for (let n = 0; n < 50; n++) b!.process.messenger.send(a!.address, packet(`last ${n}`));
         await b!.process.messenger.close();
-        await bench.wait(() => a!.gone.length === 1, 'the other one is notified');
+        await run.wait(() => a!.gone.length === 1, 'the other one is notified');
         expect(a!.lines).toEqual(Array.from({ length: 50 }, (_, n) => `last ${n}`));
         expect([a!.gone, a!.before]).toEqual([[b!.address], [50]]);
         expect(

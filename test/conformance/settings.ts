@@ -1,10 +1,10 @@
 /** The rules for every implementation of settings: one writer wins each version, and every watcher converges to the last value. */
 import { isBusError } from '../../src/base/errors';
 import type { Setting } from '../../src/ports/settings';
-import { rejection, suite, type Rig, type RigProcess, type SuiteOptions } from '../support/conformance';
+import { rejection, suite, type TestPorts, type TestProcess, type SuiteOptions } from '../support/conformance';
 
 /** Watches all settings and keeps the values of one key, with null while it is not set. */
-async function watch(one: RigProcess, key: string) {
+async function watch(one: TestProcess, key: string) {
   const seen: (string | null)[] = [];
   const see = (settings: readonly Setting[]): void => {
     const value = settings.find((setting) => setting.key === key)?.value ?? null;
@@ -14,14 +14,18 @@ async function watch(one: RigProcess, key: string) {
   return { seen, close: () => watching.close() };
 }
 
-export function conformsToSettings(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+export function conformsToSettings(
+  name: string,
+  openPorts: () => Promise<TestPorts>,
+  options: SuiteOptions = {},
+): void {
   const testMs = options.testMs ?? 60_000;
-  suite(`${name}: settings`, openRig, options, (bench) => {
+  suite(`${name}: settings`, openPorts, options, (run) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 
     test('numbers the versions of a key from 1, readable by every process', async () => {
-      const key = bench.name('key');
-      const [a, b] = await bench.processes(2);
+      const key = run.name('key');
+      const [a, b] = await run.processes(2);
       expect(await a!.settings.get(key)).toBeUndefined();
       expect(await a!.settings.set(key, 'one', 0)).toBe(1);
       expect(await a!.settings.set(key, 'zwei 漢 🚌\n', 1)).toBe(2);
@@ -31,9 +35,9 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
     });
 
     test('accepts any text as a key', async () => {
-      const { settings } = await bench.process();
+      const { settings } = await run.process();
       for (const end of ['a/b', 'ä ö', '.', '..', 'x'.repeat(100), 'a%2Fb', 'A', '#?*']) {
-        const key = bench.name(end);
+        const key = run.name(end);
         await settings.set(key, '', 0);
         expect(await settings.get(key)).toEqual({ key, value: '', version: 1 });
         await settings.set(key, null, 1);
@@ -41,8 +45,8 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
     });
 
     test('rejects a write on an outdated version with Conflict, and changes nothing', async () => {
-      const key = bench.name('key');
-      const { settings } = await bench.process();
+      const key = run.name('key');
+      const { settings } = await run.process();
       await settings.set(key, 'one', 0);
       await settings.set(key, 'two', 1);
       for (const was of [0, 1, 3]) {
@@ -50,13 +54,13 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
         expect(isBusError(error, 'Conflict')).toBe(true);
         expect(error).toMatchObject({ details: { key, expected: was, found: 2 } });
       }
-      expect(isBusError(await rejection(settings.set(bench.name('absent'), 'x', 1)), 'Conflict')).toBe(true);
+      expect(isBusError(await rejection(settings.set(run.name('absent'), 'x', 1)), 'Conflict')).toBe(true);
       expect(await settings.get(key)).toEqual({ key, value: 'two', version: 2 });
     });
 
     test('removes a key, which can be set again', async () => {
-      const key = bench.name('key');
-      const { settings } = await bench.process();
+      const key = run.name('key');
+      const { settings } = await run.process();
       await settings.set(key, 'one', 0);
       expect(isBusError(await rejection(settings.set(key, null, 7)), 'Conflict')).toBe(true);
       await settings.set(key, null, 1);
@@ -68,8 +72,8 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
     });
 
     test('lets exactly one of many writers win each version', async () => {
-      const key = bench.name('key');
-      const writers = await bench.processes(6);
+      const key = run.name('key');
+      const writers = await run.processes(6);
       for (let version = 0; version < 5; version++) {
         const results = await Promise.allSettled(
           writers.map(({ settings }, n) => settings.set(key, `${version}:${n}`, version)),
@@ -88,24 +92,24 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
     });
 
     test('shows existing settings before watch resolves, and converges to the newest value for every watcher', async () => {
-      const key = bench.name('key');
-      const [a, b] = await bench.processes(2);
+      const key = run.name('key');
+      const [a, b] = await run.processes(2);
       await a!.settings.set(key, 'first', 0);
       const watching = await Promise.all([a!, b!, a!, b!].map((one) => watch(one, key)));
       for (const { seen } of watching) expect(seen).toEqual(['first']);
       for (let version = 1; version <= 40; version++) await a!.settings.set(key, `${version}`, version);
-      await bench.wait(() => watching.every(({ seen }) => seen.at(-1) === '40'), 'all see the newest value');
+      await run.wait(() => watching.every(({ seen }) => seen.at(-1) === '40'), 'all see the newest value');
       for (const { seen } of watching) {
         const order = seen.slice(1).map(Number);
         expect(order).toEqual([...order].sort((one, other) => one - other));
       }
       await b!.settings.set(key, null, 41);
-      await bench.wait(() => watching.every(({ seen }) => seen.at(-1) === null), 'all see that it was removed');
+      await run.wait(() => watching.every(({ seen }) => seen.at(-1) === null), 'all see that it was removed');
     });
 
     test('keeps a setting after the crash of its writer', async () => {
-      const key = bench.name('key');
-      const [a, b] = await bench.processes(2);
+      const key = run.name('key');
+      const [a, b] = await run.processes(2);
       await a!.settings.set(key, 'kept', 0);
       await a!.crash();
       expect((await b!.settings.get(key))?.value).toBe('kept');
@@ -113,8 +117,8 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
     });
 
     test('calls no watcher after its watch is closed', async () => {
-      const key = bench.name('key');
-      const one = await bench.process();
+      const key = run.name('key');
+      const one = await run.process();
       const { settings } = one;
       const open = await watch(one, key);
       for (let round = 0; round < 5; round++) {
@@ -122,7 +126,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
         await settings.set(key, `${round}`, round);
         await closed.close();
         const count = closed.seen.length;
-        await bench.wait(() => open.seen.at(-1) === `${round}`, 'the open one sees it');
+        await run.wait(() => open.seen.at(-1) === `${round}`, 'the open one sees it');
         expect(closed.seen).toHaveLength(count);
       }
       await settings.close();

@@ -1,4 +1,4 @@
 import { conformsToGroups } from '../conformance/groups';
-import { openLogRig } from '../support/embedded-log';
+import { openEmbeddedLogs } from '../support/embedded-log';
 
-conformsToGroups('embedded', openLogRig, { pauses: true });
+conformsToGroups('embedded', openEmbeddedLogs, { pauses: true });

@@ -5,16 +5,16 @@ import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openEmbedded } from '../../src/embedded/open';
 import { conformsToLog } from '../conformance/log';
-import type { Rig } from '../support/conformance';
-import { openLogRig } from '../support/embedded-log';
+import type { TestPorts } from '../support/conformance';
+import { openEmbeddedLogs } from '../support/embedded-log';
 
 /** Opens logs with the doorbells that they have in production. */
-async function openBusRig(): Promise<Rig> {
-  const rig = await openLogRig();
+async function openEmbeddedBuses(): Promise<TestPorts> {
+  const logs = await openEmbeddedLogs();
   const dir = mkdtempSync(join(tmpdir(), 'bb-'));
   let count = 0;
   return {
-    ...rig,
+    ...logs,
     async process() {
       const name = `bus#${++count}`;
       const notices = openNotices();
@@ -22,11 +22,11 @@ async function openBusRig(): Promise<Rig> {
       return { ...parts, crash: () => Promise.reject(new Error('these cannot crash')) };
     },
     async close() {
-      await rig.close();
+      await logs.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };
 }
 
-conformsToLog('embedded', openLogRig);
-conformsToLog('embedded, with sockets', openBusRig);
+conformsToLog('embedded', openEmbeddedLogs);
+conformsToLog('embedded, with sockets', openEmbeddedBuses);

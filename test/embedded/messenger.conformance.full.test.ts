@@ -1,4 +1,4 @@
-import { conformsToPost } from '../conformance/messenger';
-import { openNeighbourRig } from '../support/embedded-ports';
+import { conformsToMessenger } from '../conformance/messenger';
+import { openEmbeddedPorts } from '../support/embedded-ports';
 
-conformsToPost('embedded', openNeighbourRig);
+conformsToMessenger('embedded', openEmbeddedPorts);

@@ -1,4 +1,4 @@
 import { conformsToRegistry } from '../conformance/registry';
-import { openNeighbourRig } from '../support/embedded-ports';
+import { openEmbeddedPorts } from '../support/embedded-ports';
 
-conformsToRegistry('embedded', openNeighbourRig);
+conformsToRegistry('embedded', openEmbeddedPorts);

@@ -1,4 +1,4 @@
 import { conformsToSettings } from '../conformance/settings';
-import { openNeighbourRig } from '../support/embedded-ports';
+import { openEmbeddedPorts } from '../support/embedded-ports';
 
-conformsToSettings('embedded', openNeighbourRig);
+conformsToSettings('embedded', openEmbeddedPorts);

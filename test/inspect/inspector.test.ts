@@ -2,7 +2,7 @@ import type { Handlers } from '../../src/delivery/handler';
 import { StoppedEarly, UnknownName } from '../../src/inspect/types';
 import type { Log } from '../../src/ports/log';
 import { heavy } from '../heavy';
-import { all, photos, rig, type Job } from '../support/inspected-buses';
+import { all, photos, inspectedBuses, type Job } from '../support/inspected-buses';
 
 const handlers = (more: Partial<Handlers<typeof photos>> = {}): Handlers<typeof photos> => ({
   add: ({ name }) => name,
@@ -16,7 +16,7 @@ const jobs = (count: number, key = (n: number): string => `k${n}`): Job[] =>
 
 describe('queues', () => {
   test('counts all messages of a queue that no instance has ever consumed', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const web = await open('web');
     await web.submitAll(photos.resize, jobs(30));
     await clock.advance(4_000);
@@ -27,7 +27,7 @@ describe('queues', () => {
   });
 
   test('counts all messages as waiting when the committed offset is beyond the log', async () => {
-    const { open, inspector, soon, clock, ports } = rig();
+    const { open, inspector, soon, clock, ports } = inspectedBuses();
     await (await open('web')).submitAll(photos.resize, jobs(30));
     const member = await ports('tool').log.join('t.photos.work', 't.photos.work', {
       onAssigned: (owned) => void owned.commit({ offset: 1_000, state: new Uint8Array() }),
@@ -43,7 +43,7 @@ describe('queues', () => {
   });
 
   test('does not count messages that are settled above a hanging one', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const bus = await open('photos');
     await bus.serve(photos, handlers({ resize: ({ n }) => (n === 0 ? never() : undefined) }), { concurrency: 4 });
     await bus.submitAll(photos.resize, jobs(50));
@@ -71,7 +71,7 @@ describe('queues', () => {
   }
 
   heavy('counts messages between offset gaps exactly, and approximately when there are too many', async () => {
-    const { open, inspector, soon, ports } = rig();
+    const { open, inspector, soon, ports } = inspectedBuses();
     const web = await open('web');
     await web.submitAll(photos.resize, jobs(500));
     const look = await inspector({ log: gappy(ports('console').log) });
@@ -85,7 +85,7 @@ describe('queues', () => {
   });
 
   test('counts only the events of a listener, although the topic has others', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const search = await open('search');
     const listening = await search.listen(photos.added, { as: 'index' }, () => {});
     await clock.advance(1_000);
@@ -107,7 +107,7 @@ describe('queues', () => {
   });
 
   test('stops counting events at the scan limit, and marks the count as inexact', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const search = await open('search');
     await (await search.listen(photos.added, { as: 'index' }, () => {})).close();
     const bus = await open('photos');
@@ -120,7 +120,7 @@ describe('queues', () => {
   });
 
   test('lists the named queue of an entry separately', async () => {
-    const { open, inspector, soon } = rig();
+    const { open, inspector, soon } = inspectedBuses();
     const bus = await open('photos');
     await bus.serve(photos, handlers());
     const look = await inspector();
@@ -128,7 +128,7 @@ describe('queues', () => {
   });
 
   test('rejects a misspelt queue with the nearest name', async () => {
-    const { open, inspector, soon } = rig();
+    const { open, inspector, soon } = inspectedBuses();
     await (await open('photos')).serve(photos, handlers());
     const look = await inspector();
     const asked = soon(look.queues(['photo.wrk']));
@@ -139,7 +139,7 @@ describe('queues', () => {
 
 describe('inspecting', () => {
   test('joins no group, commits nothing and creates no topic', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const web = await open('web');
     await web.submitAll(photos.resize, jobs(5));
     const look = await inspector();
@@ -162,7 +162,7 @@ describe('inspecting', () => {
 
 describe('peek', () => {
   test('shows running messages, those in backoff, and those behind them, in order', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const bus = await open('photos');
     const resize = async ({ n }: Job): Promise<void> => {
       if (n === 1) throw new Error('no store');
@@ -188,7 +188,7 @@ describe('peek', () => {
   });
 
   test('returns the requested number of messages in time order across partitions', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const web = await open('web');
     for (const job of jobs(20)) {
       await web.submit(photos.resize, job);
@@ -200,7 +200,7 @@ describe('peek', () => {
   });
 
   test('accepts an entry name, also when no instance is running', async () => {
-    const { open, inspector, soon } = rig();
+    const { open, inspector, soon } = inspectedBuses();
     const web = await open('web');
     await web.submit(photos.resize, { n: 1, key: 'a' });
     const look = await inspector();
@@ -209,7 +209,7 @@ describe('peek', () => {
   });
 
   test('rejects an entry without a queue, and names its kind', async () => {
-    const { open, inspector, soon } = rig();
+    const { open, inspector, soon } = inspectedBuses();
     await (await open('photos')).serve(photos, handlers());
     const look = await inspector();
     await expect(soon(all(look.peek('photos.add')))).rejects.toThrow('of the kind request, which waits in no queue');
@@ -217,7 +217,7 @@ describe('peek', () => {
   });
 
   test('filters by key, entry, sender and time', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const web = await open('web');
     const shop = await open('shop');
     await web.submitAll(photos.resize, jobs(3));
@@ -235,7 +235,7 @@ describe('peek', () => {
   });
 
   test('shows a record without a readable envelope by its topic, partition and offset', async () => {
-    const { open, inspector, soon } = rig();
+    const { open, inspector, soon } = inspectedBuses();
     const web = await open('web');
     await web.submit(photos.rotate, { n: 1, key: 'a' });
     const look = await inspector();
@@ -251,7 +251,7 @@ describe('peek', () => {
   });
 
   test('rejects with StoppedEarly at its scan limit', async () => {
-    const { open, inspector, soon } = rig();
+    const { open, inspector, soon } = inspectedBuses();
     await (
       await open('web')
     ).submitAll(
@@ -265,7 +265,7 @@ describe('peek', () => {
 
 describe('parked', () => {
   test('lists parked messages with reason and attempts, and counts them by queue', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const bus = await open('photos');
     const resize = ({ n }: Job, { park }: { readonly park: (reason: string) => never }): void => {
       if (n === 1) park('too large');
@@ -291,7 +291,7 @@ describe('parked', () => {
   });
 
   test('counts only the newest record of each parked message, and no removed ones', async () => {
-    const { inspector, soon, ports } = rig();
+    const { inspector, soon, ports } = inspectedBuses();
     const { log } = ports('x');
     const topic = 't.photos.parked';
     await log.ensure({ name: topic, partitions: 1, compacted: false, keepMs: null }); // a topic that has not been compacted yet
@@ -337,7 +337,7 @@ describe('parked', () => {
 
 describe('show', () => {
   test('finds messages by the start of their id, with their state in each queue', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const search = await open('search');
     await search.listen(photos.added, { as: 'index' }, never);
     await search.listen(photos.added, { as: 'log' }, () => {});
@@ -367,7 +367,7 @@ describe('show', () => {
 
 describe('tail', () => {
   test('follows work and events, also of topics that are created meanwhile', async () => {
-    const { open, inspector, clock } = rig();
+    const { open, inspector, clock } = inspectedBuses();
     const web = await open('web');
     await web.submit(photos.resize, { n: 0, key: 'before' });
     const look = await inspector();
@@ -390,7 +390,7 @@ describe('tail', () => {
   });
 
   test('applies names and filters, and starts at sinceMs', async () => {
-    const { open, inspector, soon, clock } = rig();
+    const { open, inspector, soon, clock } = inspectedBuses();
     const search = await open('search');
     await search.listen(photos.added, { as: 'index' }, () => {});
     const web = await open('web');
@@ -410,7 +410,7 @@ describe('tail', () => {
 
 describe('instances', () => {
   test('returns the status of each instance, and marks one that does not answer', async () => {
-    const { open, inspector, soon, clock, world } = rig();
+    const { open, inspector, soon, clock, world } = inspectedBuses();
     const bus = await open('photos');
     await bus.serve(photos, handlers({ resize: never }));
     await bus.submit(photos.resize, { n: 1, key: 'a' });

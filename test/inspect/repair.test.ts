@@ -1,10 +1,10 @@
 import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/repair';
-import { all, photos, rig, type Job } from '../support/inspected-buses';
+import { all, photos, inspectedBuses, type Job } from '../support/inspected-buses';
 import { heavy } from '../heavy';
 
 /** A system in which odd jobs are parked until `state.mended` is set. */
 async function broken(count: number) {
-  const r = rig();
+  const r = inspectedBuses();
   const bus = await r.open('photos');
   const state = { mended: false, done: [] as number[] };
   const resize = ({ n }: Job, { park }: { readonly park: (reason: string) => never }): void => {
@@ -79,7 +79,7 @@ test('messages are chosen by reason, key or the start of an id', async () => {
 describe('a stub', () => {
   /** A job that is too large for the parked topic, and two others; all are parked. */
   async function stubbed() {
-    const r = rig({ recordBytesMax: (topic) => (topic === 't.photos.parked' ? 20_000 : 2_000_000) });
+    const r = inspectedBuses({ recordBytesMax: (topic) => (topic === 't.photos.parked' ? 20_000 : 2_000_000) });
     const bus = await r.open('photos');
     const resize = (_job: Job, { park }: { readonly park: (reason: string) => never }): void => park('no such photo');
     await bus.serve(photos, { add: () => '', resize, rotate: () => {} });
@@ -188,7 +188,7 @@ test('chosen messages can be read in full before they are dropped', async () => 
 });
 
 test('choosing parked events names the other listeners that would receive them again', async () => {
-  const { open, inspector, soon, clock } = rig();
+  const { open, inspector, soon, clock } = inspectedBuses();
   const search = await open('search');
   await search.listen(photos.added, { as: 'index', attempts: 1 }, () => Promise.reject(new Error('full')));
   await search.listen(photos.added, { as: 'log' }, () => {});

@@ -1,12 +1,12 @@
 import { defineModule, unchecked, work } from '../../src/contract/contract';
 import type { Log } from '../../src/ports/log';
-import { all, photos, rig, type Job } from '../support/inspected-buses';
+import { all, photos, inspectedBuses, type Job } from '../support/inspected-buses';
 
 const never = (): Promise<void> => new Promise(() => {});
 const rest = { add: () => '', resize: () => {}, rotate: () => {} };
 
 test('a system that has caught up has no alarms', async () => {
-  const { open, inspector, soon, clock } = rig();
+  const { open, inspector, soon, clock } = inspectedBuses();
   const bus = await open('photos');
   await bus.serve(photos, rest);
   await bus.submit(photos.resize, { n: 1, key: 'a' });
@@ -17,7 +17,7 @@ test('a system that has caught up has no alarms', async () => {
 });
 
 test('a lane whose first message hangs is stuck, with the number of messages behind it', async () => {
-  const { open, inspector, soon, clock } = rig();
+  const { open, inspector, soon, clock } = inspectedBuses();
   const bus = await open('photos');
   await bus.serve(photos, { ...rest, resize: ({ key }: Job) => (key === 'bad' ? never() : undefined) });
   const [first] = await bus.submitAll(
@@ -41,7 +41,7 @@ test('a lane whose first message hangs is stuck, with the number of messages beh
 });
 
 test('a queue whose handlers all hang is stuck, although its messages have no keys', async () => {
-  const { open, inspector, soon, clock } = rig();
+  const { open, inspector, soon, clock } = inspectedBuses();
   const bus = await open('photos');
   await bus.serve(photos, { ...rest, rotate: never }, { concurrency: 2 });
   await bus.submitAll(
@@ -57,7 +57,7 @@ test('a queue whose handlers all hang is stuck, although its messages have no ke
 });
 
 test('a queue is growing only when it receives more messages than it handles', async () => {
-  const { open, inspector, soon, clock } = rig();
+  const { open, inspector, soon, clock } = inspectedBuses();
   const bus = await open('photos');
   const slow = (): Promise<void> => new Promise((resolve) => void clock.after(400, resolve));
   await bus.serve(photos, { ...rest, rotate: slow }, { concurrency: 1 });
@@ -83,7 +83,7 @@ test('a queue is growing only when it receives more messages than it handles', a
 });
 
 test('alarms report unconsumed queues, silent instances and parked messages, worst first', async () => {
-  const { open, inspector, soon, clock, world } = rig();
+  const { open, inspector, soon, clock, world } = inspectedBuses();
   const bus = await open('photos');
   const served = await bus.serve(photos, { ...rest, resize: (_job, { park }) => park('no') });
   await bus.submit(photos.resize, { n: 1, key: 'a' });
@@ -118,7 +118,7 @@ test('alarms report unconsumed queues, silent instances and parked messages, wor
 });
 
 test('a degraded part of ready instances is one warning a reason, with the instance count', async () => {
-  const { open, inspector, soon } = rig();
+  const { open, inspector, soon } = inspectedBuses();
   const reason = 'the brokers refuse commits of the usual size';
   for (const module of ['photos', 'photos', 'web']) {
     const bus = await open(module);
@@ -137,7 +137,7 @@ test('a degraded part of ready instances is one warning a reason, with the insta
 });
 
 test('a queue whose instances are dead is unconsumed, although the log still names an owner', async () => {
-  const { open, inspector, soon, ports } = rig();
+  const { open, inspector, soon, ports } = inspectedBuses();
   const web = await open('web');
   await web.submit(photos.resize, { n: 1, key: 'a' });
   await (await open('photos')).serve(photos, { ...rest, resize: never });
@@ -156,7 +156,7 @@ test('a queue whose instances are dead is unconsumed, although the log still nam
 });
 
 test('an entry that no instance knows is critical, and one that some know a warning', async () => {
-  const { open, inspector, soon, clock } = rig();
+  const { open, inspector, soon, clock } = inspectedBuses();
   const older = defineModule('photos', {
     resize: photos.resize,
     crop: work(unchecked<Job>(), { key: ({ key }) => key }),
@@ -218,7 +218,7 @@ test('an entry that no instance knows is critical, and one that some know a warn
 });
 
 test('a queue paused by a setting is paused, not stuck, with the resume command', async () => {
-  const { open, inspector, soon, clock, ports } = rig();
+  const { open, inspector, soon, clock, ports } = inspectedBuses();
   const bus = await open('photos');
   await bus.serve(photos, rest);
   const search = await open('search');
@@ -244,7 +244,7 @@ test('a queue paused by a setting is paused, not stuck, with the resume command'
 describe('a queue whose log is blocked by an open transaction', () => {
   /** A log whose transaction was started `ageMs` ago, with `count` records of photos.work behind it. */
   async function blocked(count: number, ageMs: number | null, ids: readonly (string | null)[] = ['billing-7']) {
-    const { open, inspector, soon, clock, ports } = rig();
+    const { open, inspector, soon, clock, ports } = inspectedBuses();
     const bus = await open('photos');
     await bus.serve(photos, rest);
     const { log } = ports('console');

@@ -10,7 +10,7 @@ import {
   leaderOf,
   longestHold,
   makeTopic,
-  openWire,
+  openClient,
   record,
   refusal,
   sound,
@@ -26,7 +26,7 @@ kafkaSuite(
     let tails: Route;
     let admin: Route;
     beforeAll(async () => {
-      client = openWire(suite.cluster.brokers);
+      client = openClient(suite.cluster.brokers);
       topic = `${suite.namespace}.log`;
       await makeTopic(client, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
     });

@@ -1,7 +1,7 @@
 import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
-import { again, leaderOf, makeTopic, openWire, record, refusal, sound, timed } from '../support/kafka-client';
+import { again, leaderOf, makeTopic, openClient, record, refusal, sound, timed } from '../support/kafka-client';
 
 kafkaSuite(
   'the broker client when brokers die and freeze',
@@ -10,7 +10,7 @@ kafkaSuite(
     let topic: string;
     beforeEach(async () => {
       await suite.cluster.mend();
-      client = openWire(suite.cluster.brokers);
+      client = openClient(suite.cluster.brokers);
       topic = `${suite.namespace}.${Math.round(performance.now())}`;
       await again(30_000, () => makeTopic(client, topic, 1));
     }, 90_000);

@@ -7,7 +7,7 @@ import { busErrorOf } from '../../src/kafka/protocol/errors';
 import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Listener } from '../cluster/cluster';
 import { kafkaSuite } from '../cluster/suite';
-import { leaderOf, makeTopic, openWire, record, refusal, sound } from '../support/kafka-client';
+import { leaderOf, makeTopic, openClient, record, refusal, sound } from '../support/kafka-client';
 
 kafkaSuite(
   'the broker client with secured listeners',
@@ -25,7 +25,7 @@ kafkaSuite(
     afterAll(() => rmSync(dir, { recursive: true }));
 
     function open(listener: Listener, security: Security): BrokerClient {
-      const client = openWire(suite.cluster.listeners[listener] ?? '', { security });
+      const client = openClient(suite.cluster.listeners[listener] ?? '', { security });
       wires.push(client);
       return client;
     }

@@ -4,7 +4,7 @@ import type { Load } from './faultcontract';
 import type { Report } from './faultreport';
 import { FaultScene } from './faultscene';
 import { KafkaError } from '../../src/kafka/protocol/errors';
-import { openRealWire } from '../support/kafka-log-ports';
+import { openRealClient } from '../support/kafka-log-ports';
 
 export interface Profile {
   readonly load: Load;
@@ -156,9 +156,9 @@ export async function leaderOf(cluster: Cluster, topic: string, partition: numbe
 }
 async function asked<T>(
   cluster: Cluster,
-  question: (client: ReturnType<typeof openRealWire>) => Promise<T>,
+  question: (client: ReturnType<typeof openRealClient>) => Promise<T>,
 ): Promise<T> {
-  const client = openRealWire(cluster.brokers, 'looker');
+  const client = openRealClient(cluster.brokers, 'looker');
   try {
     return await question(client);
   } finally {

@@ -1,7 +1,7 @@
 import { conformsToGroups } from '../conformance/groups';
 import { kafkaSuite } from '../cluster/suite';
-import { openKafkaRig } from '../support/kafka-log-ports';
+import { openKafkaLogPorts } from '../support/kafka-log-ports';
 
 kafkaSuite('groups on real servers', (suite) => {
-  conformsToGroups('kafka', () => openKafkaRig(suite.cluster.brokers), { pauses: true, testMs: 300_000 });
+  conformsToGroups('kafka', () => openKafkaLogPorts(suite.cluster.brokers), { pauses: true, testMs: 300_000 });
 });

@@ -2,13 +2,13 @@ import type { Notice } from '../../src/base/notices';
 import { KafkaError } from '../../src/kafka/protocol/errors';
 import { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import type { Metadata } from '../../src/kafka/protocol/types';
-import { FakeBench, Holder, max, record, valuesOf } from '../support/fake-kafka-log';
+import { FakeKafka, Holder, max, record, valuesOf } from '../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
 afterEach(async () => {
   jest.restoreAllMocks();
-  await bench.close();
+  await kafka.close();
 });
 
 /** Disables the listeners of metadata changes, so that no component reacts to a refresh by another one. */
@@ -20,25 +20,25 @@ const states = (heard: readonly Notice[]): readonly (readonly [boolean, string])
 
 /** Opens a member that reads two partitions of one broker. One then moves, and the old leader does not report it. */
 async function openMoved() {
-  const { log, topic, heard } = await bench.open(2);
-  bench.cluster.lead(topic, 1, 1);
+  const { log, topic, heard } = await kafka.open(2);
+  kafka.cluster.lead(topic, 1, 1);
   const holder = new Holder();
-  await bench.run(log.join('g', topic, holder));
-  await bench.until(() => holder.owned.size === 2);
+  await kafka.run(log.join('g', topic, holder));
+  await kafka.until(() => holder.owned.size === 2);
   const reads = [0, 1].map((partition) => {
     const owned = holder.owned.get(partition)!;
-    return bench.watch(owned.read(0, max, owned.lost));
+    return kafka.watch(owned.read(0, max, owned.lost));
   });
-  await bench.clock.advance(1_000);
-  bench.cluster.lead(topic, 1, 2, 600_000);
-  await bench.run(log.append(topic, [record('a', 1)])); // refreshes the metadata, as broker 1 refuses it
+  await kafka.clock.advance(1_000);
+  kafka.cluster.lead(topic, 1, 2, 600_000);
+  await kafka.run(log.append(topic, [record('a', 1)])); // refreshes the metadata, as broker 1 refuses it
   return { heard, moved: reads[1]! };
 }
 
 describe('a partition that another broker leads now', () => {
   it('is fetched there immediately when another component has refreshed the metadata', async () => {
     const { moved, heard } = await openMoved();
-    await bench.clock.advance(20);
+    await kafka.clock.advance(20);
     expect(valuesOf(moved.value)).toEqual(['a']);
     expect(states(heard)).toEqual([]);
   });
@@ -46,9 +46,9 @@ describe('a partition that another broker leads now', () => {
   it('is reported and then fetched when no fetch included it for five seconds', async () => {
     makeDeaf();
     const { moved, heard } = await openMoved();
-    await bench.clock.advance(4_000);
+    await kafka.clock.advance(4_000);
     expect([moved.settled, states(heard)]).toEqual([false, []]);
-    await bench.clock.advance(3_000);
+    await kafka.clock.advance(3_000);
     expect(valuesOf(moved.value)).toEqual(['a']);
     expect(states(heard)).toEqual([
       [
@@ -62,35 +62,35 @@ describe('a partition that another broker leads now', () => {
   });
 
   it('is fetched from the new leader while the old one is frozen', async () => {
-    const { log, topic } = await bench.open(2);
-    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 2);
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const read = bench.watch(tail.read(max));
-    await bench.clock.advance(1_000);
-    bench.cluster.freeze(2);
-    bench.cluster.lead(topic, 1, 3);
-    await bench.run(bench.process('other').log.append(topic, [record('a', 1)]));
-    await bench.until(() => read.settled, 3_000);
+    const { log, topic } = await kafka.open(2);
+    for (const partition of [0, 1]) kafka.cluster.lead(topic, partition, 2);
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const read = kafka.watch(tail.read(max));
+    await kafka.clock.advance(1_000);
+    kafka.cluster.freeze(2);
+    kafka.cluster.lead(topic, 1, 3);
+    await kafka.run(kafka.process('other').log.append(topic, [record('a', 1)]));
+    await kafka.until(() => read.settled, 3_000);
     expect(valuesOf(read.value)).toEqual(['a']);
-    bench.cluster.thaw(2);
+    kafka.cluster.thaw(2);
   });
 });
 
 describe('a partition added during a fetch of its broker', () => {
   it('is polled repeatedly until that fetch ends', async () => {
-    const { log, topic } = await bench.open(1);
-    const early = await bench.run(log.tail(topic, 'end'));
+    const { log, topic } = await kafka.open(1);
+    const early = await kafka.run(log.tail(topic, 'end'));
     void early.read(max);
-    await bench.clock.advance(600);
-    bench.cluster.script = ({ name, channel: via }) => (name === 'fetch' && via === 'tails' ? 'never' : undefined);
-    await bench.clock.advance(600); // a fetch is in flight that is not answered before its deadline
-    const late = await bench.run(log.tail(topic, 'end'));
-    const read = bench.watch(late.read(max));
-    await bench.clock.advance(50);
-    await bench.run(log.append(topic, [record('a')]));
-    await bench.clock.advance(600);
+    await kafka.clock.advance(600);
+    kafka.cluster.script = ({ name, channel: via }) => (name === 'fetch' && via === 'tails' ? 'never' : undefined);
+    await kafka.clock.advance(600); // a fetch is in flight that is not answered before its deadline
+    const late = await kafka.run(log.tail(topic, 'end'));
+    const read = kafka.watch(late.read(max));
+    await kafka.clock.advance(50);
+    await kafka.run(log.append(topic, [record('a')]));
+    await kafka.clock.advance(600);
     expect(valuesOf(read.value)).toEqual(['a']);
-    bench.cluster.script = undefined;
+    kafka.cluster.script = undefined;
   });
 });
 
@@ -101,15 +101,15 @@ describe('the cluster metadata', () => {
   };
   const topicPartition = { topic: 't', partition: 0 };
   async function openView() {
-    const metadata = bench.view('one');
+    const metadata = kafka.view('one');
     const look = async (said: Metadata | KafkaError): Promise<number | undefined> => {
       metadata.parts.client.metadata = () =>
         said instanceof KafkaError ? Promise.reject(said) : Promise.resolve(said);
-      await bench.run(metadata.refresh());
+      await kafka.run(metadata.refresh());
       return metadata.leader(topicPartition);
     };
     metadata.parts.client.metadata = () => Promise.resolve(answer(1, 3));
-    await bench.run(metadata.findTopic('t'));
+    await kafka.run(metadata.findTopic('t'));
     return { view: metadata, look };
   }
 

@@ -1,7 +1,7 @@
 import { conformsToLog } from '../conformance/log';
 import { kafkaSuite } from '../cluster/suite';
-import { openKafkaRig } from '../support/kafka-log-ports';
+import { openKafkaLogPorts } from '../support/kafka-log-ports';
 
 kafkaSuite('the log on real servers', (suite) => {
-  conformsToLog('kafka', () => openKafkaRig(suite.cluster.brokers), { compactsLater: true, testMs: 300_000 });
+  conformsToLog('kafka', () => openKafkaLogPorts(suite.cluster.brokers), { compactsLater: true, testMs: 300_000 });
 });

@@ -8,12 +8,12 @@ import { openSender } from '../../src/work/submit';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import type { Stored, Tail } from '../../src/ports/log';
 import { group, jobs, parked, topic } from '../support/work-queue';
-import { FakeBench, max, record, valuesOf } from '../support/fake-kafka-log';
+import { FakeKafka, max, record, valuesOf } from '../support/fake-kafka-log';
 import type { KafkaProcess } from '../support/kafka-log-ports';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 const { resize } = jobs();
 /** Keys of jobs in one partition, each with its own lane. */
@@ -22,7 +22,7 @@ const isThere = (key: string): boolean => partitionOf(Buffer.from(key), topic.pa
 const keys = Array.from({ length: 1_000 }, (_, n) => `${n}`).filter(isThere);
 const job = (n: number) => ({ n, key: keys[n]! });
 const around = (one: KafkaProcess) => ({
-  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as on a real machine
+  clock: { ...kafka.clock, now: () => Math.round(kafka.clock.now()) }, // in whole milliseconds, as on a real machine
   random: { next: () => 0.5 },
   notices: openNotices(),
   scopes: openScopes(),
@@ -31,9 +31,9 @@ const around = (one: KafkaProcess) => ({
 
 /** Opens a queue that one process consumes, and to which another one submits. */
 async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () => undefined) {
-  const [one, two] = [bench.process('one'), bench.process('two')];
-  await bench.run(one.log.ensure(topic));
-  await bench.run(one.log.ensure(parked));
+  const [one, two] = [kafka.process('one'), kafka.process('two')];
+  await kafka.run(one.log.ensure(topic));
+  await kafka.run(one.log.ensure(parked));
   const handled: number[] = [];
   const dropped: string[] = [];
   const parts = {
@@ -51,7 +51,7 @@ async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () =
   const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
   const limits = () => ({ concurrency: 100 });
   const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const, limits };
-  const taken = await bench.run(consumeQueue(parts, queue));
+  const taken = await kafka.run(consumeQueue(parts, queue));
   const self = { module: 'web', instance: 'web#two' };
   const sender = openSender({
     ...around(two),
@@ -61,16 +61,16 @@ async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () =
     reached: 'broker',
   });
   const submit = (from: number, to: number) =>
-    bench.run(
+    kafka.run(
       sender.send(
         resize,
         Array.from({ length: to - from }, (_, i) => job(from + i)),
       ),
     );
-  const committed = () => bench.cluster.group(group).offsets.get(`${topic.name}/${partition}`)?.offset;
+  const committed = () => kafka.cluster.group(group).offsets.get(`${topic.name}/${partition}`)?.offset;
   return { handled, dropped, sender, submit, committed, taken };
 }
-const log = () => bench.cluster.partition({ topic: topic.name, partition });
+const log = () => kafka.cluster.partition({ topic: topic.name, partition });
 /** Truncates the log, as when a replica that ends at `end` is elected. */
 function cut(end: number): void {
   log().records.splice(end);
@@ -81,29 +81,29 @@ describe('work after the log has lost acknowledged records', () => {
   it('handles each record that replaces the lost ones once, however soon it arrives', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
-    await bench.until(() => committed() === 5);
+    await kafka.until(() => committed() === 5);
     cut(2);
-    await bench.clock.advance(600); // the consumer detects the loss
+    await kafka.clock.advance(600); // the consumer detects the loss
     await submit(5, 11);
-    await bench.until(() => handled.length === 11);
-    await bench.clock.advance(30_000);
+    await kafka.until(() => handled.length === 11);
+    await kafka.clock.advance(30_000);
     expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect([log().end, committed()]).toEqual([8, 8]);
     expect(dropped).toEqual([expect.stringContaining(`${topic.name}/${partition}/2 and later`)]);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 
   it('commits the new end of the log when no record replaces the lost ones', async () => {
     const { handled, submit, committed, taken } = await openQueue();
     await submit(0, 5);
-    await bench.until(() => committed() === 5);
+    await kafka.until(() => committed() === 5);
     cut(2);
-    await bench.clock.advance(10_000);
+    await kafka.clock.advance(10_000);
     expect(committed()).toBe(2);
     await submit(5, 8);
-    await bench.until(() => handled.length === 8);
+    await kafka.until(() => handled.length === 8);
     expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 
   it('repeats only remaining records that were not settled', async () => {
@@ -115,18 +115,18 @@ describe('work after the log has lost acknowledged records', () => {
         new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('lost')))),
     );
     await submit(0, 5);
-    await bench.until(() => handled.length === 4);
-    await bench.clock.advance(2_000);
+    await kafka.until(() => handled.length === 4);
+    await kafka.clock.advance(2_000);
     expect(committed()).toBe(0);
     cut(2);
     stuck = false;
-    await bench.clock.advance(10_000);
+    await kafka.clock.advance(10_000);
     await submit(5, 8);
-    await bench.until(() => handled.length === 8);
-    await bench.clock.advance(10_000);
+    await kafka.until(() => handled.length === 8);
+    await kafka.clock.advance(10_000);
     expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     expect(committed()).toBe(5);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 
   it('handles a record that was lost unacknowledged before its handling when its sender resends it', async () => {
@@ -134,64 +134,64 @@ describe('work after the log has lost acknowledged records', () => {
     const gate = new Promise<void>((go) => (open = go));
     const { handled, dropped, sender, submit, committed, taken } = await openQueue((n) => n < 2 && gate);
     await submit(0, 1);
-    bench.faults('produce', 'lost');
-    const later = bench.watch(sender.send(resize, [job(1)]));
-    await bench.until(() => log().end === 2);
-    await bench.clock.advance(2_000);
+    kafka.faults('produce', 'lost');
+    const later = kafka.watch(sender.send(resize, [job(1)]));
+    await kafka.until(() => log().end === 2);
+    await kafka.clock.advance(2_000);
     cut(1);
-    await bench.clock.advance(8_000);
+    await kafka.clock.advance(8_000);
     open();
-    await bench.until(() => later.settled);
-    await bench.until(() => committed() === 2);
+    await kafka.until(() => later.settled);
+    await kafka.until(() => committed() === 2);
     expect(later.error).toBeUndefined();
     expect(handled).toContain(1);
     expect(dropped).toEqual([expect.stringContaining(`${topic.name}/${partition}/1 and later`)]);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 
   it('neither repeats nor skips a record while a restarted leader has an outdated high watermark', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
-    await bench.until(() => committed() === 5);
+    await kafka.until(() => committed() === 5);
     log().high = 1;
-    await bench.clock.advance(8_000);
+    await kafka.clock.advance(8_000);
     delete log().high;
     await submit(5, 8);
-    await bench.until(() => handled.length === 8);
-    await bench.clock.advance(10_000);
+    await kafka.until(() => handled.length === 8);
+    await kafka.clock.advance(10_000);
     expect([handled.toSorted((a, b) => a - b), dropped, committed()]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [], 8]);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 
   it('ignores the truncated log of a broker that no longer leads', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
-    await bench.until(() => committed() === 5);
+    await kafka.until(() => committed() === 5);
     const leader = log().leader;
     const whole = [...log().records];
     cut(2); // the log of that broker, which was partitioned from the others
-    await bench.clock.advance(700);
+    await kafka.clock.advance(700);
     Object.assign(log(), { records: whole, end: 5, leader: (leader! % 3) + 1 });
     await submit(5, 8);
-    await bench.until(() => handled.length === 8);
-    await bench.clock.advance(10_000);
+    await kafka.until(() => handled.length === 8);
+    await kafka.clock.advance(10_000);
     expect([handled.toSorted((a, b) => a - b), dropped, committed()]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [], 8]);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 });
 
 describe('work on a recreated topic', () => {
   /** Deletes the topic, recreates it after `awayMs`, and submits these jobs to the partition. */
   async function remake(awayMs: number, from: number, to: number): Promise<void> {
-    const made = bench.cluster.topics.get(topic.name)!;
-    bench.cluster.topics.delete(topic.name);
-    await bench.clock.advance(awayMs);
-    bench.cluster.topics.set(topic.name, made);
+    const made = kafka.cluster.topics.get(topic.name)!;
+    kafka.cluster.topics.delete(topic.name);
+    await kafka.clock.advance(awayMs);
+    kafka.cluster.topics.set(topic.name, made);
     cut(0);
-    await sendAnew(from, to);
+    await sendJobs(from, to);
   }
-  async function sendAnew(from: number, to: number): Promise<void> {
-    const three = bench.process('three');
+  async function sendJobs(from: number, to: number): Promise<void> {
+    const three = kafka.process('three');
     const sender = openSender({
       ...around(three),
       self: { module: 'web', instance: 'web#three' },
@@ -200,70 +200,70 @@ describe('work on a recreated topic', () => {
       reached: 'broker',
     });
     const jobsOf = Array.from({ length: to - from }, (_, i) => job(from + i));
-    await bench.run(sender.send(resize, jobsOf));
+    await kafka.run(sender.send(resize, jobsOf));
   }
 
   it('handles records below its committed offset when the topic outgrew that before a fetch', async () => {
     const { handled, submit, committed, taken } = await openQueue();
     await submit(0, 3);
-    await bench.until(() => committed() === 3);
-    bench.cluster.script = ({ name, client }) => (name === 'fetch' && client === 'one' ? { delayMs: 400 } : undefined);
+    await kafka.until(() => committed() === 3);
+    kafka.cluster.script = ({ name, client }) => (name === 'fetch' && client === 'one' ? { delayMs: 400 } : undefined);
     await remake(2_000, 3, 9);
-    bench.cluster.script = undefined;
-    await bench.until(() => handled.length === 9);
-    await bench.clock.advance(10_000);
+    kafka.cluster.script = undefined;
+    await kafka.until(() => handled.length === 9);
+    await kafka.clock.advance(10_000);
     expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
     expect(committed()).toBe(6);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 
   it('handles all its records when no consumer ran meanwhile', async () => {
     const { submit, committed, taken } = await openQueue();
     await submit(0, 5);
-    await bench.until(() => committed() === 5);
-    await bench.run(taken.close());
+    await kafka.until(() => committed() === 5);
+    await kafka.run(taken.close());
     await remake(2_000, 5, 12);
     const { handled, taken: next } = await openQueue();
-    await bench.until(() => handled.length === 7);
-    await bench.clock.advance(10_000);
+    await kafka.until(() => handled.length === 7);
+    await kafka.clock.advance(10_000);
     expect(handled.toSorted((a, b) => a - b)).toEqual([5, 6, 7, 8, 9, 10, 11]);
     expect(committed()).toBe(7);
-    await bench.run(next.close());
+    await kafka.run(next.close());
   });
 
   it('repeats and skips no record when the topic was only hidden for a second', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
-    await bench.until(() => committed() === 5);
-    const made = bench.cluster.topics.get(topic.name)!;
-    bench.cluster.topics.delete(topic.name);
-    await bench.clock.advance(1_000);
-    bench.cluster.topics.set(topic.name, made);
+    await kafka.until(() => committed() === 5);
+    const made = kafka.cluster.topics.get(topic.name)!;
+    kafka.cluster.topics.delete(topic.name);
+    await kafka.clock.advance(1_000);
+    kafka.cluster.topics.set(topic.name, made);
     await submit(5, 8);
-    await bench.until(() => handled.length === 8);
-    await bench.clock.advance(10_000);
+    await kafka.until(() => handled.length === 8);
+    await kafka.clock.advance(10_000);
     expect([handled.toSorted((a, b) => a - b), dropped, committed()]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [], 8]);
-    await bench.run(taken.close());
+    await kafka.run(taken.close());
   });
 });
 
 describe('a tail after the log has lost records that it read', () => {
   async function read(tail: Tail, count: number): Promise<string[]> {
     const found: Stored[] = [];
-    while (found.length < count) found.push(...(await bench.run(tail.read(max))));
+    while (found.length < count) found.push(...(await kafka.run(tail.read(max))));
     return valuesOf(found);
   }
   const append = (one: KafkaProcess, ...values: string[]) =>
-    bench.run(
+    kafka.run(
       one.log.append(
         topic.name,
         values.map((value) => record(value, partition)),
       ),
     );
   async function openTail() {
-    const one = bench.process('one');
-    await bench.run(one.log.ensure(topic));
-    const tail = await bench.run(one.log.tail(topic.name, 'start'));
+    const one = kafka.process('one');
+    await kafka.run(one.log.ensure(topic));
+    const tail = await kafka.run(one.log.tail(topic.name, 'start'));
     await append(one, 'a', 'b', 'c', 'd', 'e');
     expect(await read(tail, 5)).toEqual(['a', 'b', 'c', 'd', 'e']);
     return { one, tail };
@@ -275,34 +275,34 @@ describe('a tail after the log has lost records that it read', () => {
   ])('rejects with OutOfRangeError and returns each replacement that arrives %s once', async (_, afterMs) => {
     const { one, tail } = await openTail();
     cut(2);
-    const told = bench.watch(tail.read(max));
-    await bench.clock.advance(afterMs);
+    const told = kafka.watch(tail.read(max));
+    await kafka.clock.advance(afterMs);
     await append(one, 'C', 'D', 'E', 'F');
-    await bench.until(() => told.settled);
+    await kafka.until(() => told.settled);
     expect(told.error).toMatchObject({ name: 'OutOfRangeError', from: 5, end: 2, next: 2 });
     expect(await read(tail, 4)).toEqual(['C', 'D', 'E', 'F']);
   });
 
   it('returns all records of a recreated topic', async () => {
     const { one, tail } = await openTail();
-    const told = bench.watch(tail.read(max));
-    const made = bench.cluster.topics.get(topic.name)!;
-    bench.cluster.topics.delete(topic.name);
-    await bench.clock.advance(2_000);
-    bench.cluster.topics.set(topic.name, made);
+    const told = kafka.watch(tail.read(max));
+    const made = kafka.cluster.topics.get(topic.name)!;
+    kafka.cluster.topics.delete(topic.name);
+    await kafka.clock.advance(2_000);
+    kafka.cluster.topics.set(topic.name, made);
     cut(0);
-    const two = bench.process('two');
+    const two = kafka.process('two');
     await append(two, 'A', 'B');
-    await bench.until(() => told.settled);
+    await kafka.until(() => told.settled);
     expect(told.error).toMatchObject({ next: 0 });
     expect(await read(tail, 2)).toEqual(['A', 'B']);
-    const again = bench.watch(tail.read(max));
+    const again = kafka.watch(tail.read(max));
     cut(1); // an ordinary loss: the topic was not recreated again
-    await bench.clock.advance(10_000);
+    await kafka.clock.advance(10_000);
     await append(two, 'b');
-    await bench.until(() => again.settled);
+    await kafka.until(() => again.settled);
     expect(again.error).toMatchObject({ next: 1 });
     expect(await read(tail, 1)).toEqual(['b']);
-    await bench.run(one.log.close());
+    await kafka.run(one.log.close());
   });
 });

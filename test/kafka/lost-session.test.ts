@@ -9,22 +9,22 @@ import { seededRandom } from '../../src/memory/clock';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import { parkedTopic, workTopic } from '../../src/work/topics';
 import { openKafkaLog } from '../../src/kafka/log';
-import { FakeBench, record } from '../support/fake-kafka-log';
+import { FakeKafka, record } from '../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 const { resize } = defineModule('photos', { resize: work(unchecked<number>()) });
 const queues = ['work', 'bills', 'index'];
 
 async function open() {
-  const { clock } = bench;
-  const notices = openNotices(bench.clock);
+  const { clock } = kafka;
+  const notices = openNotices(kafka.clock);
   const told: Notice[] = [];
   notices.watch((notice) => void told.push(notice));
   const random = seededRandom(3);
-  const log = openKafkaLog({ client: bench.cluster.wire('one'), clock, random, notices, self: 'photos#1', ns: '' });
+  const log = openKafkaLog({ client: kafka.cluster.wire('one'), clock, random, notices, self: 'photos#1', ns: '' });
   const parts = {
     clock,
     notices,
@@ -39,7 +39,7 @@ async function open() {
   for (const name of queues) {
     const topic = workTopic('t', 'photos', name === 'work' ? undefined : name);
     taken.push(
-      await bench.run(
+      await kafka.run(
         consumeQueue(parts, {
           name: `photos.${name}`,
           topic,
@@ -75,18 +75,18 @@ const warnings = (told: readonly Notice[]): string[] =>
 async function during(make: (on: boolean) => void): Promise<readonly Notice[]> {
   const { told, taken, submit, log } = await open();
   for (let n = 0; n < 24; n++) void submit(n);
-  await bench.clock.advance(3_000);
+  await kafka.clock.advance(3_000);
   told.length = 0;
   make(true);
   for (let n = 0; n < 30; n++) {
     void submit(n);
-    await bench.clock.advance(1_000);
+    await kafka.clock.advance(1_000);
   }
   make(false);
-  await bench.clock.advance(40_000);
+  await kafka.clock.advance(40_000);
   const heard = [...told];
-  const closing = bench.watch(Promise.all(taken.map((one) => one.close())).then(() => log.close()));
-  await bench.until(() => closing.settled, 120_000);
+  const closing = kafka.watch(Promise.all(taken.map((one) => one.close())).then(() => log.close()));
+  await kafka.until(() => closing.settled, 120_000);
   return heard;
 }
 const ofGroups = ['heartbeat', 'joinGroup', 'syncGroup', 'offsetCommit'];
@@ -96,11 +96,11 @@ describe('an instance with three queues of twelve partitions', () => {
   test.each([
     [
       'all brokers are frozen',
-      (on: boolean) => nodes.forEach((n) => (on ? bench.cluster.freeze(n) : bench.cluster.thaw(n))),
+      (on: boolean) => nodes.forEach((n) => (on ? kafka.cluster.freeze(n) : kafka.cluster.thaw(n))),
     ],
     [
       'all brokers are dead',
-      (on: boolean) => nodes.forEach((n) => (on ? bench.cluster.kill(n) : bench.cluster.start(n))),
+      (on: boolean) => nodes.forEach((n) => (on ? kafka.cluster.kill(n) : kafka.cluster.start(n))),
     ],
   ])('warns once of the brokers and once of its 36 lost partitions while %s', async (_, make) => {
     const told = await during(make);
@@ -110,7 +110,7 @@ describe('an instance with three queues of twelve partitions', () => {
 
   test('reports an unresponsive coordinator once for each kind of failed operation', async () => {
     const told = await during((on) => {
-      bench.cluster.script = on ? ({ name }) => (ofGroups.includes(name) ? 'never' : undefined) : undefined;
+      kafka.cluster.script = on ? ({ name }) => (ofGroups.includes(name) ? 'never' : undefined) : undefined;
     });
     const said = warnings(told);
     expect(said.filter((one) => one === 'lost 36')).toHaveLength(1);

@@ -1,12 +1,12 @@
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
-import { conformsToPost } from '../conformance/messenger';
-import { instanceOf, type Rig, type RigProcess } from '../support/conformance';
+import { conformsToMessenger } from '../conformance/messenger';
+import { instanceOf, type TestPorts, type TestProcess } from '../support/conformance';
 import { waitIn } from '../support/memory-ports';
 import { openOn } from '../support/kafka-messenger';
 
-/** Opens a rig whose instances are all announced and watch each other, as callers watch the modules they call. */
-async function openRig(seed?: number): Promise<Rig> {
+/** Opens ports whose instances are all announced and watch each other, as callers watch the modules they call. */
+async function openPorts(seed?: number): Promise<TestPorts> {
   const clock = virtualClock({ runs: seed === undefined ? 'due' : 'all' });
   const delayed = seed === undefined ? {} : { delays: { minMs: 1, maxMs: 20 }, crashNoticedMs: 500 };
   const world = memoryWorld({ clock, random: seededRandom(seed ?? 1), ...delayed });
@@ -20,9 +20,9 @@ async function openRig(seed?: number): Promise<Rig> {
       const process = world.process(name);
       const { messenger, registry } = await openOn(process);
       const { log, settings } = process;
-      const one: RigProcess = { log, settings, messenger, registry, crash: async () => process.crash() };
-      await registry.announce(instanceOf(one, name, 'rig'));
-      await registry.watch('rig', () => undefined);
+      const one: TestProcess = { log, settings, messenger, registry, crash: async () => process.crash() };
+      await registry.announce(instanceOf(one, name, 'peer'));
+      await registry.watch('peer', () => undefined);
       return one;
     },
     wait: waitIn(clock),
@@ -30,5 +30,5 @@ async function openRig(seed?: number): Promise<Rig> {
   };
 }
 
-conformsToPost('kafka, on logs in memory', () => openRig());
-conformsToPost('kafka, on logs in memory with delays', () => openRig(7));
+conformsToMessenger('kafka, on logs in memory', () => openPorts());
+conformsToMessenger('kafka, on logs in memory with delays', () => openPorts(7));

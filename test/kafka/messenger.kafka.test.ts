@@ -1,7 +1,7 @@
-import { conformsToPost } from '../conformance/messenger';
+import { conformsToMessenger } from '../conformance/messenger';
 import { kafkaSuite } from '../cluster/suite';
-import { openClusterRig } from '../support/kafka-zookeeper-ports';
+import { openClusterPorts } from '../support/kafka-zookeeper-ports';
 
 kafkaSuite('the messenger on a cluster', (suite) => {
-  conformsToPost('kafka', () => openClusterRig(suite.cluster, suite.namespace), { testMs: 300_000 });
+  conformsToMessenger('kafka', () => openClusterPorts(suite.cluster, suite.namespace), { testMs: 300_000 });
 });

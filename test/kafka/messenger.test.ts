@@ -6,11 +6,11 @@ import type { Transport } from '../../src/kafka/messenger/transport';
 import type { Tail } from '../../src/ports/log';
 import type { Instance } from '../../src/ports/registry';
 import { waitIn } from '../support/memory-ports';
-import { memoryRoads, openOn, type PostProcess } from '../support/kafka-messenger';
+import { memoryTransport, openOn, type MessengerProcess } from '../support/kafka-messenger';
 
 const nothing = new Uint8Array(0);
 
-interface Ear extends PostProcess {
+interface Ear extends MessengerProcess {
   readonly process: MemoryProcess;
   readonly lines: string[];
   readonly gone: string[];
@@ -29,7 +29,7 @@ function system() {
     const now = (): number => process.clock.now() + aheadMs();
     const opened = await openOn(
       { ...process, clock: { ...process.clock, now } },
-      { transport: transport(memoryRoads(process.log)), inboxPartitions },
+      { transport: transport(memoryTransport(process.log)), inboxPartitions },
     );
     const [lines, gone]: [string[], string[]] = [[], []];
     opened.messenger.receive({

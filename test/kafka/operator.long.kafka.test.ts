@@ -4,24 +4,24 @@
  */
 import { BusError, type Bus } from '../../src/index';
 import { leaderOf } from '../support/kafka-client';
-import { openRealWire } from '../support/kafka-log-ports';
+import { openRealClient } from '../support/kafka-log-ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runNamed, runTool } from '../cluster/tools';
-import { foreignRig, press, type ForeignRig } from '../support/foreign-clients';
+import { foreignClients, press, type ForeignClients } from '../support/foreign-clients';
 
 jest.setTimeout(600_000);
 
 kafkaSuite(
   'topics, groups and quotas of running instances',
   (suite) => {
-    let rig: ForeignRig;
-    beforeEach(() => (rig = foreignRig(suite)));
-    afterEach(() => rig.close());
+    let clients: ForeignClients;
+    beforeEach(() => (clients = foreignClients(suite)));
+    afterEach(() => clients.close());
 
     /** Opens two instances, and submits two jobs. */
     async function open(): Promise<Bus> {
-      await rig.serve();
-      const bus = await rig.openBus();
+      await clients.serve();
+      const bus = await clients.openBus();
       await bus.serve(press, { print: () => undefined });
       await bus.submitAll(press.print, [{ n: 1 }, { n: 2 }]);
       return bus;
@@ -29,17 +29,17 @@ kafkaSuite(
     const reasonOf = (bus: Bus, part: string): string =>
       bus.health().reasons.find((one) => one.part === part)?.reason ?? '';
     const reported = async (bus: Bus, part: string): Promise<string> => {
-      await rig.until(`${part} is reported`, () => reasonOf(bus, part) !== '', 120_000);
+      await clients.until(`${part} is reported`, () => reasonOf(bus, part) !== '', 120_000);
       return reasonOf(bus, part);
     };
     const isWell = (bus: Bus): Promise<void> =>
-      rig.until('health is well again', () => bus.health().reasons.length === 0, 120_000);
+      clients.until('health is well again', () => bus.health().reasons.length === 0, 120_000);
 
     test('a changed setting of a topic is reported, and reverted by the printed command', async () => {
       const bus = await open();
-      const to = ['--entity-type', 'topics', '--entity-name', rig.topic];
+      const to = ['--entity-type', 'topics', '--entity-name', clients.topic];
       await runTool(suite.cluster, 'configs', ['--alter', ...to, '--add-config', 'retention.ms=3600000']);
-      const reason = await reported(bus, `topic ${rig.topic}`);
+      const reason = await reported(bus, `topic ${clients.topic}`);
       expect(reason).toContain('retention.ms is 3600000, not -1: records are deleted when they are older');
       expect(bus.health().ready).toBe(true);
       await runNamed(suite.cluster, reason);
@@ -48,8 +48,8 @@ kafkaSuite(
 
     test('a deleted topic fails appends, is reported, and is recreated by the printed command', async () => {
       const bus = await open();
-      await runTool(suite.cluster, 'topics', ['--delete', '--topic', rig.topic]);
-      const reason = await reported(bus, `topic ${rig.topic}`);
+      await runTool(suite.cluster, 'topics', ['--delete', '--topic', clients.topic]);
+      const reason = await reported(bus, `topic ${clients.topic}`);
       expect(bus.health().ready).toBe(false);
       const beganMs = performance.now();
       const error = await bus.submit(press.print, { n: 3 }).then(
@@ -57,22 +57,22 @@ kafkaSuite(
         (thrown: unknown) => thrown,
       );
       expect(error).toBeInstanceOf(BusError);
-      expect(String(error)).toContain(`topic ${rig.topic} does not exist`);
+      expect(String(error)).toContain(`topic ${clients.topic} does not exist`);
       expect(performance.now() - beganMs).toBeLessThan(10_000);
       await runNamed(suite.cluster, reason.replace('; instances then continue', ''));
       await isWell(bus);
-      const before = rig.printed.length;
+      const before = clients.printed.length;
       const jobs = Array.from({ length: 60 }, (_, n) => ({ n: n + 100 }));
       await bus.submitAll(press.print, jobs);
-      await rig.until('jobs are handled again', () => rig.printed.length > before, 60_000);
+      await clients.until('jobs are handled again', () => clients.printed.length > before, 60_000);
     });
 
     test('added partitions are reported, and prevent serving', async () => {
       const bus = await open();
-      await runTool(suite.cluster, 'topics', ['--alter', '--topic', rig.topic, '--partitions', '13']);
-      const reason = await reported(bus, `topic ${rig.topic}`);
+      await runTool(suite.cluster, 'topics', ['--alter', '--topic', clients.topic, '--partitions', '13']);
+      const reason = await reported(bus, `topic ${clients.topic}`);
       expect(reason).toContain('has 13 partitions, this version uses 12');
-      const late = await rig.openBus();
+      const late = await clients.openBus();
       const refused = await late.serve(press, { print: () => undefined }).then(
         () => 'it serves',
         (error: unknown) => String(error),
@@ -82,11 +82,11 @@ kafkaSuite(
 
     test('leader elections and moved replicas cause no report, and all jobs are handled', async () => {
       const bus = await open();
-      const client = openRealWire(suite.cluster.brokers, 'operator');
-      const before = (await leaderOf(client, rig.topic, 0, 'admin')).node;
+      const client = openRealClient(suite.cluster.brokers, 'operator');
+      const before = (await leaderOf(client, clients.topic, 0, 'admin')).node;
       const nodes = [1, 2, 3].map((n) => ((before + n - 1) % 3) + 1);
       const partitions = Array.from({ length: 12 }, (_, partition) => ({
-        topic: rig.topic,
+        topic: clients.topic,
         partition,
         replicas: [...nodes.slice(partition % 3), ...nodes.slice(0, partition % 3)],
       }));
@@ -99,7 +99,7 @@ kafkaSuite(
       await runTool(suite.cluster, 'leaders', ['--election-type', 'preferred', '--all-topic-partitions']);
       const jobs = Array.from({ length: 120 }, (_, n) => ({ n: n + 100 }));
       await bus.submitAll(press.print, jobs);
-      await rig.until(
+      await clients.until(
         'all are handled',
         async () => {
           const [group] = await groupLag();
@@ -112,7 +112,7 @@ kafkaSuite(
     });
 
     async function groupLag(): Promise<number[]> {
-      const args = ['--describe', '--timeout', '60000', '--group', rig.topic];
+      const args = ['--describe', '--timeout', '60000', '--group', clients.topic];
       const out = await runTool(suite.cluster, 'groups', args);
       const [head = [], ...rows] = out
         .split('\n')
@@ -123,11 +123,19 @@ kafkaSuite(
 
     test('offsets of a group cannot be reset or deleted while instances run', async () => {
       const bus = await open();
-      const reset = ['--reset-offsets', '--to-earliest', '--execute', '--topic', rig.topic, '--group', rig.topic];
+      const reset = [
+        '--reset-offsets',
+        '--to-earliest',
+        '--execute',
+        '--topic',
+        clients.topic,
+        '--group',
+        clients.topic,
+      ];
       const refusals = [
         reset,
-        ['--delete', '--group', rig.topic],
-        ['--delete-offsets', '--topic', rig.topic, '--group', rig.topic],
+        ['--delete', '--group', clients.topic],
+        ['--delete-offsets', '--topic', clients.topic, '--group', clients.topic],
       ];
       for (const args of refusals) {
         const said = await runTool(suite.cluster, 'groups', args).catch((error: unknown) => String(error));

@@ -2,21 +2,21 @@
 import { kafkaSuite } from '../cluster/suite';
 import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import { partitionOf } from '../../src/format/partition';
-import { foreignRig, type ForeignRig } from '../support/foreign-clients';
-import { openRealProcess, openRealWire } from '../support/kafka-log-ports';
+import { foreignClients, type ForeignClients } from '../support/foreign-clients';
+import { openRealProcess, openRealClient } from '../support/kafka-log-ports';
 
 const packed = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
 const numbers = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
 kafkaSuite('a group whose committed offset does not fit its topic', (suite) => {
-  let rig: ForeignRig;
+  let clients: ForeignClients;
   let client: BrokerClient;
   beforeEach(() => {
-    rig = foreignRig(suite);
-    client = openRealWire(suite.cluster.brokers, 'tool');
+    clients = foreignClients(suite);
+    client = openRealClient(suite.cluster.brokers, 'tool');
   });
   afterEach(async () => {
-    await rig.close();
+    await clients.close();
     await client.close();
   });
   /** Appends jobs of one key to one partition. A kafkajs producer would not find a recreated topic. */
@@ -25,56 +25,58 @@ kafkaSuite('a group whose committed offset does not fit its topic', (suite) => {
     const key = Buffer.from('k');
     const partition = partitionOf(key, 12);
     const records = numbers(from, to).map((n) => ({ partition, key, value: packed(n), headers: {} }));
-    await process.log.append(rig.topic, records);
+    await process.log.append(clients.topic, records);
     await process.close();
   };
   const printedSince = (count: number): readonly number[] =>
-    rig.printed
+    clients.printed
       .slice(count)
       .map(({ n }) => n)
       .toSorted((a, b) => a - b);
 
   test('handles all records of a recreated topic that outgrew the committed offset', async () => {
-    await rig.serve();
+    await clients.serve();
     await produce(0, 5);
-    await rig.until('all were printed', () => rig.printed.length === 5);
-    const { controller, topics } = await client.metadata([rig.topic]);
+    await clients.until('all were printed', () => clients.printed.length === 5);
+    const { controller, topics } = await client.metadata([clients.topic]);
     const at = { node: controller, channel: 'admin' } as const;
-    await client.deleteTopics(at, [rig.topic]);
-    const isThere = async (): Promise<boolean> => (await client.metadata([rig.topic])).topics[0]?.error === null;
-    await rig.until('it is gone', async () => !(await isThere()));
-    await rig.until('the instance has learned that', () => rig.heard.some(({ type }) => type === 'state'));
-    const made = { name: rig.topic, partitions: topics[0]?.partitions.length ?? 0, replicas: 3, configs: {} };
+    await client.deleteTopics(at, [clients.topic]);
+    const isThere = async (): Promise<boolean> => (await client.metadata([clients.topic])).topics[0]?.error === null;
+    await clients.until('it is gone', async () => !(await isThere()));
+    await clients.until('the instance has learned that', () => clients.heard.some(({ type }) => type === 'state'));
+    const made = { name: clients.topic, partitions: topics[0]?.partitions.length ?? 0, replicas: 3, configs: {} };
     await client.createTopics(at, [made]);
-    await rig.until('it is there again', isThere);
+    await clients.until('it is there again', isThere);
     await produce(5, 15);
-    await rig.until('all were printed', () => rig.printed.length >= 15);
+    await clients.until('all were printed', () => clients.printed.length >= 15);
     expect(printedSince(5)).toEqual(numbers(5, 15));
   });
 
   test('handles waiting jobs and reports an error when its offset was set beyond the end', async () => {
-    const stop = await rig.serve();
+    const stop = await clients.serve();
     await produce(0, 5);
-    await rig.until('all were printed', () => rig.printed.length === 5);
+    await clients.until('all were printed', () => clients.printed.length === 5);
     await stop();
     await produce(5, 8);
-    const { topics } = await client.metadata([rig.topic]);
+    const { topics } = await client.metadata([clients.topic]);
     const places = (topics[0]?.partitions ?? []).map(({ partition }) => ({
-      topic: rig.topic,
+      topic: clients.topic,
       partition,
       offset: 1_000,
       metadata: '',
     }));
-    const node = await client.findCoordinator(rig.topic);
+    const node = await client.findCoordinator(clients.topic);
     const answers = await client.offsetCommit(
       { node, channel: 'admin' },
-      { group: rig.topic, generation: -1, memberId: '' },
+      { group: clients.topic, generation: -1, memberId: '' },
       places,
     );
     expect(answers.every(({ error }) => error === null)).toBe(true);
-    await rig.serve();
-    await rig.until('what waited was printed', () => [5, 6, 7].every((n) => rig.printed.some((one) => one.n === n)));
-    const reports = rig.heard.flatMap((one) => (one.type === 'log' && one.level === 'error' ? [one.message] : []));
+    await clients.serve();
+    await clients.until('what waited was printed', () =>
+      [5, 6, 7].every((n) => clients.printed.some((one) => one.n === n)),
+    );
+    const reports = clients.heard.flatMap((one) => (one.type === 'log' && one.level === 'error' ? [one.message] : []));
     expect(reports.find((message) => message.includes('8 records from 0 up to 8'))).toContain('the group was at 1000');
   });
 });

@@ -8,16 +8,16 @@ import { openSender } from '../../src/work/submit';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import { heavy } from '../heavy';
 import { group, jobs, parked, topic } from '../support/work-queue';
-import { FakeBench, Holder } from '../support/fake-kafka-log';
+import { FakeKafka, Holder } from '../support/fake-kafka-log';
 import type { KafkaProcess } from '../support/kafka-log-ports';
 
 const sessionMs = 10_000;
 const { resize } = jobs();
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
-const coordinator = (): number => bench.cluster.coordinators.get(group) ?? 0;
+const coordinator = (): number => kafka.cluster.coordinators.get(group) ?? 0;
 const ofGroups: ReadonlySet<string> = new Set([
   'heartbeat',
   'offsetCommit',
@@ -31,15 +31,15 @@ const ofGroups: ReadonlySet<string> = new Set([
  * expires. Records are read and written meanwhile.
  */
 function cutOff(name = group): () => void {
-  bench.cluster.script = (request) => (ofGroups.has(request.name) ? 'never' : undefined);
-  bench.cluster.group(name).close();
+  kafka.cluster.script = (request) => (ofGroups.has(request.name) ? 'never' : undefined);
+  kafka.cluster.group(name).close();
   return () => {
-    bench.cluster.script = undefined;
-    bench.cluster.group(name).takeOver();
+    kafka.cluster.script = undefined;
+    kafka.cluster.group(name).takeOver();
   };
 }
 const around = (one: KafkaProcess) => ({
-  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as on a real machine
+  clock: { ...kafka.clock, now: () => Math.round(kafka.clock.now()) }, // in whole milliseconds, as on a real machine
   random: { next: () => 0.5 },
   notices: openNotices(),
   scopes: openScopes(),
@@ -47,7 +47,7 @@ const around = (one: KafkaProcess) => ({
 });
 
 /** Workers of one queue, and the jobs that each has handled. */
-class Crew {
+class QueueWorkers {
   readonly handled: string[] = [];
   readonly states: string[] = [];
   readonly reasons: string[] = [];
@@ -57,7 +57,7 @@ class Crew {
   async worker(name: string): Promise<void> {
     const notices = openNotices();
     const parts = {
-      ...around(bench.process(name, { notices })),
+      ...around(kafka.process(name, { notices })),
       notices,
       middleware: [],
       self: { module: 'photos', instance: `photos#${name}` },
@@ -80,19 +80,19 @@ class Crew {
       other: 'hold' as const,
       sessionMs,
     };
-    const taken = await bench.run(consumeQueue(parts, queue));
+    const taken = await kafka.run(consumeQueue(parts, queue));
     this.partitions.set(name, () => taken.stats().partitions);
   }
 
   /** Submits `count` jobs, one every `everyMs`. */
   async load(count: number, everyMs: number): Promise<void> {
-    const one = bench.process(`web${this.#sent}`);
+    const one = kafka.process(`web${this.#sent}`);
     const self = { module: 'web', instance: 'web#1' };
     const life = incarnation(seededRandom(this.#sent + 7));
     const sender = openSender({ ...around(one), self, ns: 't', incarnation: life, reached: 'broker' });
     for (let sent = 0; sent < count; sent++) {
       void sender.send(resize, [{ n: this.#sent++ }]).catch(() => undefined); // jobs are counted when they are handled
-      await bench.clock.advance(everyMs);
+      await kafka.clock.advance(everyMs);
     }
   }
   get repeated(): string[] {
@@ -104,29 +104,29 @@ class Crew {
   }
 }
 
-async function openCrew(): Promise<Crew> {
-  const crew = new Crew();
-  await bench.run(bench.process('admin').log.ensure(topic));
-  await bench.run(bench.process('admin2').log.ensure(parked));
-  await crew.worker('a');
-  await crew.worker('b');
-  await bench.until(() => [...crew.partitions.values()].every((owned) => owned().length === 6));
-  await crew.load(100, 10);
-  return crew;
+async function openWorkers(): Promise<QueueWorkers> {
+  const workers = new QueueWorkers();
+  await kafka.run(kafka.process('admin').log.ensure(topic));
+  await kafka.run(kafka.process('admin2').log.ensure(parked));
+  await workers.worker('a');
+  await workers.worker('b');
+  await kafka.until(() => [...workers.partitions.values()].every((owned) => owned().length === 6));
+  await workers.load(100, 10);
+  return workers;
 }
 
 /** Returns the jobs that were handled twice when one is submitted every `everyMs` during the outage. */
 const away = async (forMs: number, everyMs: number): Promise<string[]> => {
-  const crew = await openCrew();
-  const before = crew.owned();
+  const workers = await openWorkers();
+  const before = workers.owned();
   const comeBack = cutOff();
-  await crew.load(forMs / everyMs, everyMs);
+  await workers.load(forMs / everyMs, everyMs);
   comeBack();
-  await crew.load(10_000 / everyMs, everyMs);
+  await workers.load(10_000 / everyMs, everyMs);
   const sent = 100 + forMs / everyMs + 10_000 / everyMs;
-  await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === sent);
-  expect(crew.owned()).toBe(before);
-  return crew.repeated;
+  await kafka.until(() => new Set(workers.handled.map((one) => one.split(':')[1])).size === sent);
+  expect(workers.owned()).toBe(before);
+  return workers.repeated;
 };
 test('no job is repeated when the coordinator is down for 30 s under light traffic', async () => {
   expect(await away(30_000, 500)).toEqual([]);
@@ -139,58 +139,61 @@ heavy('no job is repeated when the coordinator is down for less than a session',
 });
 
 heavy('no job is repeated when the coordinator is killed, and failing commits are reported', async () => {
-  const crew = await openCrew();
+  const workers = await openWorkers();
   const comeBack = cutOff();
-  await crew.load(450, 20);
-  bench.cluster.kill(coordinator());
+  await workers.load(450, 20);
+  kafka.cluster.kill(coordinator());
   comeBack();
-  await crew.load(500, 20);
-  await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 1_050);
-  expect(crew.repeated).toEqual([]);
-  const about = (name: string): string[] => crew.states.filter((one) => one.startsWith(`${name} commits in`));
+  await workers.load(500, 20);
+  await kafka.until(() => new Set(workers.handled.map((one) => one.split(':')[1])).size === 1_050);
+  expect(workers.repeated).toEqual([]);
+  const about = (name: string): string[] => workers.states.filter((one) => one.startsWith(`${name} commits in`));
   expect(about('a')).toEqual(['a commits in photos.work false', 'a commits in photos.work true']);
   expect(about('b')).toEqual(['b commits in photos.work false', 'b commits in photos.work true']);
 });
 
 heavy('a member that joins as the coordinator returns receives its share after the others committed', async () => {
-  const crew = await openCrew();
+  const workers = await openWorkers();
   const comeBack = cutOff();
-  await crew.load(600, 50);
+  await workers.load(600, 50);
   comeBack();
-  await crew.worker('c');
-  await crew.load(200, 20);
-  await bench.until(() => [...crew.partitions.values()].every((owned) => owned().length === 4));
-  await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 900);
-  expect(crew.repeated).toEqual([]);
+  await workers.worker('c');
+  await workers.load(200, 20);
+  await kafka.until(() => [...workers.partitions.values()].every((owned) => owned().length === 4));
+  await kafka.until(() => new Set(workers.handled.map((one) => one.split(':')[1])).size === 900);
+  expect(workers.repeated).toEqual([]);
 });
 
 test('commits rejected by the coordinator are one state notice of each instance, with the reason', async () => {
-  const crew = await openCrew();
-  bench.cluster.script = ({ name }) =>
+  const workers = await openWorkers();
+  kafka.cluster.script = ({ name }) =>
     name === 'offsetCommit' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined;
-  await crew.load(100, 20);
-  await bench.clock.advance(10_000);
-  expect(crew.states.toSorted()).toEqual(['a commits in photos.work false', 'b commits in photos.work false']);
+  await workers.load(100, 20);
+  await kafka.clock.advance(10_000);
+  expect(workers.states.toSorted()).toEqual(['a commits in photos.work false', 'b commits in photos.work false']);
   const reason = expect.stringMatching(/no commit has succeeded .*COORDINATOR_LOAD_IN_PROGRESS/);
-  expect(crew.reasons).toEqual([reason, reason]);
-  bench.cluster.script = undefined;
-  await bench.clock.advance(10_000);
-  expect(crew.states.slice(2).toSorted()).toEqual(['a commits in photos.work true', 'b commits in photos.work true']);
+  expect(workers.reasons).toEqual([reason, reason]);
+  kafka.cluster.script = undefined;
+  await kafka.clock.advance(10_000);
+  expect(workers.states.slice(2).toSorted()).toEqual([
+    'a commits in photos.work true',
+    'b commits in photos.work true',
+  ]);
 });
 
 test('a member regains its lost partitions before any is assigned to another member', async () => {
-  const one = await bench.open(4);
+  const one = await kafka.open(4);
   const holder = new Holder();
-  await bench.run(one.log.join('g', one.topic, holder, { sessionMs }));
+  await kafka.run(one.log.join('g', one.topic, holder, { sessionMs }));
   const owned = [...holder.owned.values()];
   const comeBack = cutOff('g');
-  await bench.until(() => owned.every(({ lost }) => lost.aborted), sessionMs);
-  const two = bench.process('two');
+  await kafka.until(() => owned.every(({ lost }) => lost.aborted), sessionMs);
+  const two = kafka.process('two');
   const other = new Holder();
-  const second = bench.watch(two.log.join('g', one.topic, other, { sessionMs }));
-  await bench.clock.advance(1_000);
+  const second = kafka.watch(two.log.join('g', one.topic, other, { sessionMs }));
+  await kafka.clock.advance(1_000);
   comeBack();
-  await bench.until(() => second.settled && other.owned.size === 2);
+  await kafka.until(() => second.settled && other.owned.size === 2);
   expect(holder.ever).toHaveLength(8);
   expect(holder.owned.size).toBe(2);
 });

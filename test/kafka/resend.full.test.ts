@@ -8,12 +8,12 @@ import { openSender } from '../../src/work/submit';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import type { Sender, QueueConsumer } from '../../src/work/types';
 import { group, jobs, topic } from '../support/work-queue';
-import { FakeBench } from '../support/fake-kafka-log';
+import { FakeKafka } from '../support/fake-kafka-log';
 import type { KafkaProcess } from '../support/kafka-log-ports';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 const { resize } = jobs();
 /** All jobs have one key, so they are stored in one partition. */
@@ -21,7 +21,7 @@ const key = 'k';
 const random = seededRandom(11);
 
 const around = (one: KafkaProcess) => ({
-  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) },
+  clock: { ...kafka.clock, now: () => Math.round(kafka.clock.now()) },
   random,
   notices: openNotices(),
   scopes: openScopes(),
@@ -29,11 +29,11 @@ const around = (one: KafkaProcess) => ({
 });
 
 function openWorker(name: string, handled: number[]): Promise<QueueConsumer> {
-  const parts = { ...around(bench.process(name)), middleware: [], version: '1.2.3' };
+  const parts = { ...around(kafka.process(name)), middleware: [], version: '1.2.3' };
   const run = ({ n }: { n: number }): void => void handled.push(n);
   // The engine passes on what the schema returned, and this test submits jobs and nothing else.
   const entries = new Map([[resize.name, { entry: resize, run: run as Run }]]);
-  return bench.run(
+  return kafka.run(
     consumeQueue(
       { ...parts, self: { module: 'photos', instance: `photos#${name}` } },
       { name: 'photos.work', topic, group, parkedTopic: { ...topic, name: 't.photos.parked' }, entries, other: 'hold' },
@@ -45,9 +45,9 @@ function openWorker(name: string, handled: number[]): Promise<QueueConsumer> {
 function openSubmitter(name: string): Sender {
   const self = { module: 'web', instance: `web#${name}` };
   const life = incarnation(random);
-  return openSender({ ...around(bench.process(name)), self, ns: 't', incarnation: life, reached: 'broker' });
+  return openSender({ ...around(kafka.process(name)), self, ns: 't', incarnation: life, reached: 'broker' });
 }
-const submitOne = (name: string, n: number) => bench.watch(openSubmitter(name).send(resize, [{ n, key }]));
+const submitOne = (name: string, n: number) => kafka.watch(openSubmitter(name).send(resize, [{ n, key }]));
 
 const sendersMany = 300;
 
@@ -56,24 +56,24 @@ it('handles a job once when its resend lands after a hand-over and 300 other sen
   const one = await openWorker('one', handled);
   let mute = true;
   let written = false;
-  bench.cluster.script = ({ client, name }) => {
+  kafka.cluster.script = ({ client, name }) => {
     if (client !== 'slow' || name !== 'produce' || !mute) return undefined;
     if (written) return 'never'; // the resends meanwhile do not arrive
     written = true;
     return 'lost'; // the first batch is written, and its answer is lost
   };
   const slow = submitOne('slow', 0);
-  await bench.until(() => handled.length === 1);
+  await kafka.until(() => handled.length === 1);
   for (let n = 1; n <= sendersMany; n++) {
     const other = submitOne(`web${n}`, n);
-    await bench.until(() => other.settled);
+    await kafka.until(() => other.settled);
   }
-  await bench.until(() => handled.length === sendersMany + 1);
+  await kafka.until(() => handled.length === sendersMany + 1);
   const two = await openWorker('two', handled);
-  await bench.run(one.close());
+  await kafka.run(one.close());
   mute = false;
-  await bench.until(() => slow.settled);
-  await bench.clock.advance(10_000);
+  await kafka.until(() => slow.settled);
+  await kafka.clock.advance(10_000);
   expect(handled.toSorted((a, b) => a - b)).toEqual(Array.from({ length: sendersMany + 1 }, (_, n) => n));
-  await bench.run(two.close());
+  await kafka.run(two.close());
 });

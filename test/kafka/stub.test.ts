@@ -4,7 +4,7 @@ import { openScopes } from '../../src/delivery/context';
 import { findParked } from '../../src/work/parked/find';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import { group, jobs, parked, topic } from '../support/work-queue';
-import { FakeBench } from '../support/fake-kafka-log';
+import { FakeKafka } from '../support/fake-kafka-log';
 
 const { resize } = jobs({ attempts: 1 });
 const value = (n: number, padBytes = 0): Uint8Array =>
@@ -14,17 +14,17 @@ const record = (id: string, bytes: Uint8Array) => {
   return { partition: 3, key: Buffer.from('k'), value: bytes, headers: { bus } };
 };
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 /** Opens a queue on the cluster, whose odd jobs are parked. */
 async function work(seen: number[]) {
-  const { log } = bench.process('photos');
+  const { log } = kafka.process('photos');
   const notices = openNotices();
   const heard: Notice[] = [];
   notices.watch((notice) => heard.push(notice));
-  const { clock } = bench;
+  const { clock } = kafka;
   const self = { module: 'photos', instance: 'photos#a' };
   const random = { next: () => 0.5 };
   const parts = { clock, notices, scopes: openScopes(), middleware: [], log, random, self, version: '1' };
@@ -35,7 +35,7 @@ async function work(seen: number[]) {
   };
   const entries = new Map([[resize.name, { entry: resize, run }]]);
   const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' } as const;
-  return { log, heard, taken: await bench.run(consumeQueue(parts, queue)) };
+  return { log, heard, taken: await kafka.run(consumeQueue(parts, queue)) };
 }
 
 test.each([
@@ -44,16 +44,16 @@ test.each([
 ])('a message too large to park because of %s is parked as a stub', async (_why, padBytes, limit) => {
   const seen: number[] = [];
   const { log, heard, taken } = await work(seen);
-  const configs = bench.cluster.topics.get(parked.name)?.configs ?? {};
+  const configs = kafka.cluster.topics.get(parked.name)?.configs ?? {};
   configs['max.message.bytes'] = limit;
   const large = value(1, padBytes);
   // A broker that does not decompress batches delivers records larger than it would accept uncompressed.
-  const place = bench.cluster.partition({ topic: topic.name, partition: 3 });
+  const place = kafka.cluster.partition({ topic: topic.name, partition: 3 });
   place.records.push({ ...record('large', large), offset: place.end++, timeMs: 0 });
-  await bench.run(log.append(topic.name, [record('small', value(2))]));
-  await bench.until(() => seen.length === 1, 10_000, 'the neighbor is handled');
-  const found = await bench.run(findParked(log, parked.name));
+  await kafka.run(log.append(topic.name, [record('small', value(2))]));
+  await kafka.until(() => seen.length === 1, 10_000, 'the neighbor is handled');
+  const found = await kafka.run(findParked(log, parked.name));
   expect(found).toMatchObject([{ note: { id: 'large', reason: expect.any(String), stub: { bytes: large.length } } }]);
   expect(heard.filter(({ type }) => type === 'state')).toEqual([]);
-  await bench.run(taken.close());
+  await kafka.run(taken.close());
 });

@@ -2,7 +2,7 @@
 import { kafkaSuite } from '../cluster/suite';
 import { openScene, type Scene } from '../bus/processes';
 import { Jobs } from './jobs';
-import { openRealWire } from '../support/kafka-log-ports';
+import { openRealClient } from '../support/kafka-log-ports';
 
 kafkaSuite(
   'work on a cluster with faults',
@@ -25,7 +25,7 @@ kafkaSuite(
       await Promise.all([scene.start(), scene.start()]);
       jobs.start(await scene.open('web'));
       await jobs.goesOn(200, 60_000);
-      const client = openRealWire(suite.cluster.brokers, 'looker');
+      const client = openRealClient(suite.cluster.brokers, 'looker');
       const { topics } = await client.metadata([`${suite.namespace}.shop.work`]);
       await client.close();
       await suite.cluster.broker(topics[0]?.partitions[0]?.leader ?? 0).kill();

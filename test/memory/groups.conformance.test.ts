@@ -1,6 +1,6 @@
 import { conformsToGroups } from '../conformance/groups';
-import { openMemoryRig } from '../support/memory-ports';
+import { openMemoryPorts } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
-conformsToGroups('memory', () => openMemoryRig(), { pauses: true });
-heavyGroup('with delays', () => conformsToGroups('memory with delays', () => openMemoryRig(1), { pauses: true }));
+conformsToGroups('memory', () => openMemoryPorts(), { pauses: true });
+heavyGroup('with delays', () => conformsToGroups('memory with delays', () => openMemoryPorts(1), { pauses: true }));

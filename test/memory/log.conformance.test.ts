@@ -1,6 +1,6 @@
 import { conformsToLog } from '../conformance/log';
-import { openMemoryRig } from '../support/memory-ports';
+import { openMemoryPorts } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
-conformsToLog('memory', () => openMemoryRig());
-heavyGroup('with delays', () => conformsToLog('memory with delays', () => openMemoryRig(1)));
+conformsToLog('memory', () => openMemoryPorts());
+heavyGroup('with delays', () => conformsToLog('memory with delays', () => openMemoryPorts(1)));

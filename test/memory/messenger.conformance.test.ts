@@ -1,6 +1,6 @@
-import { conformsToPost } from '../conformance/messenger';
-import { openMemoryRig } from '../support/memory-ports';
+import { conformsToMessenger } from '../conformance/messenger';
+import { openMemoryPorts } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
-conformsToPost('memory', () => openMemoryRig());
-heavyGroup('with delays', () => conformsToPost('memory with delays', () => openMemoryRig(1)));
+conformsToMessenger('memory', () => openMemoryPorts());
+heavyGroup('with delays', () => conformsToMessenger('memory with delays', () => openMemoryPorts(1)));

@@ -1,6 +1,6 @@
 import { conformsToRegistry } from '../conformance/registry';
-import { openMemoryRig } from '../support/memory-ports';
+import { openMemoryPorts } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
-conformsToRegistry('memory', () => openMemoryRig());
-heavyGroup('with delays', () => conformsToRegistry('memory with delays', () => openMemoryRig(1)));
+conformsToRegistry('memory', () => openMemoryPorts());
+heavyGroup('with delays', () => conformsToRegistry('memory with delays', () => openMemoryPorts(1)));

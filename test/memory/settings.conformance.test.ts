@@ -1,6 +1,6 @@
 import { conformsToSettings } from '../conformance/settings';
-import { openMemoryRig } from '../support/memory-ports';
+import { openMemoryPorts } from '../support/memory-ports';
 import { heavyGroup } from '../heavy';
 
-conformsToSettings('memory', () => openMemoryRig());
-heavyGroup('with delays', () => conformsToSettings('memory with delays', () => openMemoryRig(1)));
+conformsToSettings('memory', () => openMemoryPorts());
+heavyGroup('with delays', () => conformsToSettings('memory with delays', () => openMemoryPorts(1)));

@@ -7,7 +7,7 @@ import { openNotices, type Notice } from '../../src/base/notices';
 import { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import { seededRandom } from '../../src/memory/clock';
 import type { Log, Member, OwnedPartition } from '../../src/ports/log';
-import { FakeBench, max, record } from '../support/fake-kafka-log';
+import { FakeKafka, max, record } from '../support/fake-kafka-log';
 import type { FakeNode } from '../support/fake-cluster';
 import { dice, type Dice } from './dice';
 import type { Ledger } from './ledger';
@@ -43,7 +43,7 @@ export async function playLeaders(
 }
 
 class Scene {
-  readonly #bench = new FakeBench();
+  readonly #kafka = new FakeKafka();
   readonly #dice: Dice;
   readonly #sent = new Map<string, Sent>();
   readonly #quiet: { readonly fromMs: number; readonly toMs: number }[] = [];
@@ -60,11 +60,11 @@ class Scene {
   }
 
   get #nowMs(): number {
-    return this.#bench.clock.mono();
+    return this.#kafka.clock.mono();
   }
 
   async play() {
-    const bench = this.#bench;
+    const kafka = this.#kafka;
     const { log, topic, heard } = await this.#open();
     this.#topic = topic;
     await this.#read(log);
@@ -72,16 +72,16 @@ class Scene {
     for (let n = 0; n < bursts; n++) {
       for (let more = this.#dice.whole(1, 3); more > 0; more--) {
         this.#trouble();
-        await bench.clock.advance(this.#dice.whole(50, 1_500));
+        await kafka.clock.advance(this.#dice.whole(50, 1_500));
       }
-      await bench.clock.advance(settledMs);
+      await kafka.clock.advance(settledMs);
       this.#quiet.push({ fromMs: this.#nowMs, toMs: this.#nowMs + quietMs });
-      await bench.clock.advance(quietMs);
+      await kafka.clock.advance(quietMs);
     }
     this.#over = true;
-    await bench.clock.advance(lateMs);
+    await kafka.clock.advance(lateMs);
     const late = [...this.#sent].flatMap(([name, one]) => this.#lateness(name, one));
-    await bench.close();
+    await kafka.close();
     const unpolled = heard.flatMap((notice) => (isUnpolled(notice) ? [notice.reason] : []));
     // No broker is down for as long as a session.
     const lost = this.#lost > 0 ? [`its member lost ${this.#lost} partitions`] : [];
@@ -89,25 +89,25 @@ class Scene {
   }
 
   async #open() {
-    const { clock, cluster } = this.#bench;
+    const { clock, cluster } = this.#kafka;
     const heard: Notice[] = [];
     const notices = openNotices();
     notices.watch((notice) => heard.push(notice));
     const client = cluster.wire('one');
     const metadata = new ClusterMetadata({ client, clock, random: seededRandom(3), notices });
     this.plant?.metadata?.(metadata);
-    const opened = await this.#bench.open(partitions, {}, { metadata, notices });
+    const opened = await this.#kafka.open(partitions, {}, { metadata, notices });
     return { ...opened, heard };
   }
 
   async #read(log: Log): Promise<void> {
-    const bench = this.#bench;
+    const kafka = this.#kafka;
     const owner = {
       onAssigned: (owned: OwnedPartition): void => void this.#readOwned(owned),
       onRevoked: () => Promise.resolve(),
     };
-    await bench.run<Member>(log.join('g', this.#topic, owner));
-    const tail = await bench.run(log.tail(this.#topic, 'end')); // another fetcher on the same metadata
+    await kafka.run<Member>(log.join('g', this.#topic, owner));
+    const tail = await kafka.run(log.tail(this.#topic, 'end')); // another fetcher on the same metadata
     void (async () => {
       for (let records = await tail.read(max); records.length > 0; records = await tail.read(max))
         for (const { value } of records) this.#of(value).tailMs = this.#nowMs;
@@ -131,7 +131,7 @@ class Scene {
 
   async #send(log: Log): Promise<void> {
     for (let n = 1; !this.#over; n++) {
-      await new Promise<void>((go) => this.#bench.clock.after(this.#dice.whole(5, 400), go));
+      await new Promise<void>((go) => this.#kafka.clock.after(this.#dice.whole(5, 400), go));
       const partition = this.#dice.whole(0, partitions - 1);
       const never = { writtenMs: Infinity, ownedMs: Infinity, tailMs: Infinity };
       const sent: Sent = { partition, sentMs: this.#nowMs, ...never };
@@ -148,7 +148,7 @@ class Scene {
    * clients.
    */
   #trouble(): void {
-    const { cluster, clock } = this.#bench;
+    const { cluster, clock } = this.#kafka;
     const node = this.#dice.whole(1, 3);
     const downMs = this.#dice.whole(20, 1_000);
     this.#moves++;

@@ -13,7 +13,7 @@ import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import type { QueueConsumer } from '../../src/work/types';
-import { FakeBench, type Outcome } from '../support/fake-kafka-log';
+import { FakeKafka, type Outcome } from '../support/fake-kafka-log';
 import type { FakeFault, FakeRequest } from '../support/fake-cluster';
 import { openProcess } from '../support/kafka-log-ports';
 import { group, jobs, parked, topic } from '../support/work-queue';
@@ -45,7 +45,7 @@ export async function playResends(seed: number, ledger: Ledger, plant: Plant | u
 const script = { tookMs: 0, fails: 0, parks: false, tells: 0 };
 
 class Scene {
-  readonly #bench = new FakeBench();
+  readonly #kafka = new FakeKafka();
   readonly #handled = new Map<number, number>();
   readonly #open = new Set<Promise<void>>();
   #healed = false;
@@ -58,28 +58,28 @@ class Scene {
   ) {}
 
   async play(): Promise<void> {
-    const bench = this.#bench;
-    bench.cluster.latencyMs = this.dice.whole(1, 5);
-    bench.cluster.script = (request) => this.#fault(request);
+    const kafka = this.#kafka;
+    kafka.cluster.latencyMs = this.dice.whole(1, 5);
+    kafka.cluster.script = (request) => this.#fault(request);
     let workers = [await this.#work('w0'), await this.#work('w1')];
     const late = Array.from({ length: lateSenders }, (_, n) => this.#submit(`late${n}`));
-    await bench.until(() => this.#handled.size >= lateSenders, settledWithinMs, 'the first jobs are handled');
+    await kafka.until(() => this.#handled.size >= lateSenders, settledWithinMs, 'the first jobs are handled');
     const senders = this.dice.whole(sendersMin, sendersMax);
     for (let n = 0; n < senders;) {
       const burst = Math.min(senders - n, this.dice.whole(1, 20));
       for (const last = n + burst; n < last; n++) this.#submit(`s${n}`);
-      await bench.clock.advance(this.dice.whole(1, 500));
+      await kafka.clock.advance(this.dice.whole(1, 500));
       if (this.dice.chance(0.1)) this.#moveLeaders();
       if (this.dice.chance(0.1)) workers = await this.#handOver(workers);
     }
     workers = await this.#handOver(await this.#handOver(workers));
     this.#healed = true;
-    const settled = bench.watch(Promise.all(this.#open));
-    await bench.until(() => settled.settled && late.every((one) => one.settled), settledWithinMs, 'all is settled');
-    await bench.clock.advance(settledWithinMs); // delayed copies arrive
-    await bench.run(Promise.all(workers.map((worker) => worker.close())));
+    const settled = kafka.watch(Promise.all(this.#open));
+    await kafka.until(() => settled.settled && late.every((one) => one.settled), settledWithinMs, 'all is settled');
+    await kafka.clock.advance(settledWithinMs); // delayed copies arrive
+    await kafka.run(Promise.all(workers.map((worker) => worker.close())));
     this.#check();
-    await bench.close();
+    await kafka.close();
   }
 
   /** Returns the fault of a produce request. */
@@ -106,22 +106,22 @@ class Scene {
   }
 
   #moveLeaders(): void {
-    this.#bench.cluster.lead(topic.name, partition, this.dice.whole(1, 3));
+    this.#kafka.cluster.lead(topic.name, partition, this.dice.whole(1, 3));
     this.ledger.note('the leader moves');
   }
 
   /** One worker joins, and the oldest one leaves. */
   async #handOver([first, ...others]: QueueConsumer[]): Promise<QueueConsumer[]> {
     const next = await this.#work(`w${++this.#workers}`);
-    if (first) await this.#bench.run(first.close());
+    if (first) await this.#kafka.run(first.close());
     this.ledger.note('a worker has handed over');
     return [...others, next];
   }
   #workers = 1;
 
   #process(name: string) {
-    const around = { clock: this.#bench.clock, random: this.random };
-    const client = this.#bench.cluster.wire(name);
+    const around = { clock: this.#kafka.clock, random: this.random };
+    const client = this.#kafka.cluster.wire(name);
     const one = openProcess(name, this.plant?.client?.(client) ?? client, around);
     const clock = { ...around.clock, now: () => Math.round(around.clock.now()) };
     const parts = { ...around, clock, notices: openNotices(), scopes: openScopes(), log: one.log };
@@ -138,7 +138,7 @@ class Scene {
     const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
     const self = { module: 'photos', instance: `photos#${name}` };
     const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const };
-    return this.#bench.run(consumeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
+    return this.#kafka.run(consumeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
   }
 
   /** Runs a process that submits some jobs and ends, as `busbar submit` from cron does. */
@@ -157,7 +157,7 @@ class Scene {
     };
     const done = submitAll();
     this.#open.add(done);
-    return this.#bench.watch(done);
+    return this.#kafka.watch(done);
   }
   async #settle(message: Message, sent: Promise<unknown>): Promise<void> {
     try {

@@ -3,7 +3,7 @@ import { isBusError } from '../../src/base/errors';
 import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Owner } from '../../src/ports/log';
 import { Ledger, Worker } from '../conformance/worker';
-import { openRealProcess, openRealWire, type KafkaProcess } from './kafka-log-ports';
+import { openRealProcess, openRealClient, type KafkaProcess } from './kafka-log-ports';
 
 const partitions = 6;
 /** Long, so that a lost partition means a false report, not a process that paused. */
@@ -125,7 +125,7 @@ export class LogScene {
     return this.#ask((client) => client.findCoordinator(this.group));
   }
   async #ask(question: (client: BrokerClient) => Promise<number>): Promise<number> {
-    const client = openRealWire(this.brokers, 'looker');
+    const client = openRealClient(this.brokers, 'looker');
     try {
       return await question(client);
     } finally {

@@ -54,14 +54,14 @@ function compile(to: string): void {
   }
 }
 
-export interface Ended {
+export interface CommandResult {
   readonly code: number | null;
   readonly out: string;
   readonly err: string;
 }
-export interface Going {
+export interface RunningCommand {
   readonly child: ChildProcess;
-  readonly ended: Promise<Ended>;
+  readonly ended: Promise<CommandResult>;
   /** Resolves when stdout and stderr together match. */
   until(pattern: RegExp): Promise<void>;
 }
@@ -71,7 +71,7 @@ export interface RunOptions {
 }
 
 /** Adds `more` to the environment of the shop and the command. */
-export function kit(more: Readonly<Record<string, string>> = {}) {
+export function shopCommand(more: Readonly<Record<string, string>> = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'bb-'));
   const children = new Set<ChildProcess>();
   const env = { ...process.env, BUSBAR_DIR: join(dir, 'bus'), NO_COLOR: '1', ...more };
@@ -82,13 +82,13 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
     return child;
   }
 
-  function start(args: readonly string[], options: RunOptions = {}): Going {
+  function start(args: readonly string[], options: RunOptions = {}): RunningCommand {
     const child = keep(spawn(process.execPath, [main(), ...args], { cwd: dir, env: { ...env, ...options.env } }));
     child.stdin?.end(options.stdin ?? '');
     return follow(child);
   }
   /** Starts the command in a terminal with `columns` columns; stdout and stderr are merged. */
-  function inTerminal(columns: number, args: readonly string[]): Going {
+  function inTerminal(columns: number, args: readonly string[]): RunningCommand {
     const quoted = [process.execPath, main(), ...args].map((word) => `'${word}'`).join(' ');
     const command = `stty cols ${columns} -echo; ${quoted}`;
     return follow(keep(spawn('script', ['-qec', command, '/dev/null'], { cwd: dir, env })));
@@ -98,7 +98,7 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
     dir,
     start,
     inTerminal,
-    run: (args: readonly string[], options?: RunOptions): Promise<Ended> => start(args, options).ended,
+    run: (args: readonly string[], options?: RunOptions): Promise<CommandResult> => start(args, options).ended,
     /** Starts the shop; `pack` submits jobs and returns their ids. */
     shop: async (more: Record<string, string> = {}) => {
       const child = keep(
@@ -119,7 +119,7 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
       };
     },
     /** Runs the command until `enough` accepts its result, to wait for another process. */
-    eventually: async (args: readonly string[], enough: (ended: Ended) => boolean): Promise<Ended> => {
+    eventually: async (args: readonly string[], enough: (ended: CommandResult) => boolean): Promise<CommandResult> => {
       const untilMs = Date.now() + patienceMs;
       for (;;) {
         const ended = await start(args).ended;
@@ -136,12 +136,12 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
   };
 }
 
-function follow(child: ChildProcess): Going {
+function follow(child: ChildProcess): RunningCommand {
   let out = '';
   let err = '';
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (err += text));
-  const ended = new Promise<Ended>((resolve) => child.once('close', (code) => resolve({ code, out, err })));
+  const ended = new Promise<CommandResult>((resolve) => child.once('close', (code) => resolve({ code, out, err })));
   return {
     child,
     ended,

@@ -6,7 +6,7 @@ import type { Instance, Registry } from '../../src/ports/registry';
 import type { Settings } from '../../src/ports/settings';
 
 /** The ports of one process, or of a simulated one. */
-export interface RigProcess {
+export interface TestProcess {
   readonly log: Log;
   readonly messenger: Messenger;
   readonly registry: Registry;
@@ -17,8 +17,8 @@ export interface RigProcess {
   pause?(): Promise<() => void>;
 }
 
-export interface Rig {
-  process(): Promise<RigProcess>;
+export interface TestPorts {
+  process(): Promise<TestProcess>;
   /**
    * Resolves once `condition` holds; rejects with `what` when it does not within `withinMs`, in the time of this
    * implementation. Checks again whenever its state can have changed.
@@ -37,54 +37,54 @@ export interface Rig {
 export interface SuiteOptions {
   /** Longest time that one test may take in ms; default 60,000. */
   readonly testMs?: number;
-  /** The processes of the rig can be paused: also runs the tests that need it. */
+  /** The processes can be paused: also runs the tests that need it. */
   readonly pauses?: boolean;
   /** Compaction happens at an unknown time: omits the tests that need it within the time limit. */
   readonly compactsLater?: boolean;
 }
 
-/** Runs `body` as a suite on one rig; processes that a test opened are closed after it. */
+/** Runs `body` as a suite on one implementation; processes that a test opened are closed after it. */
 export function suite(
   title: string,
-  openRig: () => Promise<Rig>,
+  openPorts: () => Promise<TestPorts>,
   options: SuiteOptions,
-  body: (bench: Bench) => void,
+  body: (run: SuiteRun) => void,
 ): void {
   describe(title, () => {
-    const bench = new Bench(openRig);
+    const run = new SuiteRun(openPorts);
     const testMs = options.testMs ?? 60_000;
-    beforeAll(() => bench.open(), testMs);
-    afterEach(() => bench.clear(), testMs);
-    afterAll(() => bench.close(), testMs);
-    body(bench);
+    beforeAll(() => run.open(), testMs);
+    afterEach(() => run.clear(), testMs);
+    afterAll(() => run.close(), testMs);
+    body(run);
   });
 }
 
-/** The rig of a running suite, and the processes that its tests have opened. */
-export class Bench {
-  #rig: Rig | undefined;
-  #processes: RigProcess[] = [];
+/** The ports of a running suite, and the processes that its tests have opened. */
+export class SuiteRun {
+  #ports: TestPorts | undefined;
+  #processes: TestProcess[] = [];
   /** Distinguishes names when several suites use one cluster. */
   readonly #run = randomBytes(4).toString('hex');
   #names = 0;
 
-  constructor(private readonly openRig: () => Promise<Rig>) {}
+  constructor(private readonly openPorts: () => Promise<TestPorts>) {}
 
   async open(): Promise<void> {
-    this.#rig = await this.openRig();
+    this.#ports = await this.openPorts();
   }
-  get rig(): Rig {
-    if (!this.#rig) throw new Error('the rig is not open yet');
-    return this.#rig;
+  get ports(): TestPorts {
+    if (!this.#ports) throw new Error('the ports are not open yet');
+    return this.#ports;
   }
   /** Returns a name that no other test uses. */
   name(what: string): string {
     return `${what}-${this.#run}-${++this.#names}`;
   }
 
-  async process(): Promise<RigProcess> {
-    const opened = await this.rig.process();
-    const one: RigProcess = {
+  async process(): Promise<TestProcess> {
+    const opened = await this.ports.process();
+    const one: TestProcess = {
       ...opened,
       crash: async () => {
         this.#processes = this.#processes.filter((other) => other !== one);
@@ -94,13 +94,13 @@ export class Bench {
     this.#processes.push(one);
     return one;
   }
-  processes(count: number): Promise<RigProcess[]> {
+  processes(count: number): Promise<TestProcess[]> {
     return Promise.all(Array.from({ length: count }, () => this.process()));
   }
 
-  /** Waits for up to `patienceMs` of the rig. */
+  /** Waits for up to `patienceMs` of the ports. */
   wait(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    return this.rig.wait(condition, this.rig.patienceMs, what);
+    return this.ports.wait(condition, this.ports.patienceMs, what);
   }
 
   async clear(): Promise<void> {
@@ -114,12 +114,12 @@ export class Bench {
     );
   }
   async close(): Promise<void> {
-    await this.#rig?.close();
+    await this.#ports?.close();
   }
 }
 
 /** Returns an announcement of the instance. */
-export function instanceOf(one: RigProcess, name: string, module: string, more: Partial<Instance> = {}): Instance {
+export function instanceOf(one: TestProcess, name: string, module: string, more: Partial<Instance> = {}): Instance {
   return {
     name,
     module,

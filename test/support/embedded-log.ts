@@ -1,4 +1,4 @@
-/** A rig for the conformance suites: embedded logs in this process that stop and die like processes. */
+/** Embedded logs in this process that stop and die like processes, for the conformance suites. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,25 +7,25 @@ import { openNotices, type Notices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { PeerProcesses } from '../../src/embedded/store/peer-processes';
 import type { Log } from '../../src/ports/log';
-import type { Rig } from './conformance';
+import type { TestPorts } from './conformance';
 import { openLivedClock } from '../elapsed';
 
 /** Doorbells between logs of one process; dead and stopped logs receive none. */
-export class Street {
-  private readonly houses = new Map<string, House>();
+export class SimulatedMachine {
+  private readonly processes = new Map<string, SimulatedProcess>();
   private count = 0;
   constructor(private readonly time: Clock) {}
 
-  house(): House {
-    const address = `house-${++this.count}`;
-    const house = new House(address, this.houses, this.time);
-    this.houses.set(address, house);
-    return house;
+  process(): SimulatedProcess {
+    const address = `process-${++this.count}`;
+    const process = new SimulatedProcess(address, this.processes, this.time);
+    this.processes.set(address, process);
+    return process;
   }
 }
 
 /** The neighbors of one simulated process, and its clock, which stops with it. */
-export class House implements PeerProcesses {
+export class SimulatedProcess implements PeerProcesses {
   dead = false;
   private still = false;
   private readonly hearing = new Set<(topic: string) => void>();
@@ -33,7 +33,7 @@ export class House implements PeerProcesses {
 
   constructor(
     readonly address: string,
-    private readonly houses: ReadonlyMap<string, House>,
+    private readonly processes: ReadonlyMap<string, SimulatedProcess>,
     private readonly time: Clock,
   ) {}
 
@@ -65,12 +65,12 @@ export class House implements PeerProcesses {
   }
 
   alive(address: string): boolean {
-    return this.houses.get(address)?.dead === false;
+    return this.processes.get(address)?.dead === false;
   }
   ring(addresses: readonly string[], topic: string): void {
     for (const address of addresses) {
-      const house = this.houses.get(address);
-      if (house && !house.dead) setImmediate(() => house.hear(topic));
+      const process = this.processes.get(address);
+      if (process && !process.dead) setImmediate(() => process.hear(topic));
     }
   }
   private hear(topic: string): void {
@@ -86,7 +86,7 @@ export class House implements PeerProcesses {
 
 export interface Opened {
   readonly log: Log;
-  readonly house: House;
+  readonly process: SimulatedProcess;
   readonly notices: Notices;
 }
 
@@ -99,30 +99,30 @@ export function openLogs(): {
 } {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-log-'));
   const lived = openLivedClock(); // sessions are short here, and stalls of this process must not end them
-  const street = new Street(lived.clock);
+  const machine = new SimulatedMachine(lived.clock);
   const opened: Opened[] = [];
   return {
     dir,
     clock: lived.clock,
     async open(self) {
-      const house = street.house();
+      const process = machine.process();
       const notices = openNotices();
       const parts = {
         dir,
-        self: self ?? house.address,
-        clock: house.clock,
+        self: self ?? process.address,
+        clock: process.clock,
         random: systemRandom,
         notices,
-        peers: house,
+        peers: process,
       };
       const log = await openEmbeddedLog(parts);
-      const one = { log, house, notices };
+      const one = { log, process, notices };
       opened.push(one);
       return one;
     },
     async close() {
       // A stopped log cannot close its files.
-      for (const { house } of opened) house.rise();
+      for (const { process } of opened) process.rise();
       await Promise.all(opened.map(({ log }) => log.close()));
       lived.close();
       rmSync(dir, { recursive: true, force: true });
@@ -132,7 +132,7 @@ export function openLogs(): {
 
 const sessionMs = 1_000;
 
-export async function openLogRig(): Promise<Rig> {
+export async function openEmbeddedLogs(): Promise<TestPorts> {
   const logs = openLogs();
   // The suites of log and groups use only the log; the other ports are only closed.
   const unused = <T extends object>(): T => ({ close: async () => undefined }) as unknown as T;
@@ -141,19 +141,19 @@ export async function openLogRig(): Promise<Rig> {
     patienceMs: 30_000,
     recordsOutside: true,
     async process() {
-      const { log, house } = await logs.open();
+      const { log, process } = await logs.open();
       return {
         log,
         messenger: unused(),
         registry: unused(),
         settings: unused(),
         async crash() {
-          house.die();
+          process.die();
         },
         async pause() {
-          house.freeze();
+          process.freeze();
           await sleep(logs.clock, sessionMs * 1.2);
-          return () => house.thaw();
+          return () => process.thaw();
         },
       };
     },

@@ -1,4 +1,4 @@
-/** A rig for the conformance suites: messenger, registry and settings of buses in this process on one fresh directory. */
+/** Messenger, registry and settings of buses in this process on one directory, for the conformance suites. */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -14,11 +14,11 @@ import { openSettings } from '../../src/embedded/settings';
 import { openSockets, type Sockets } from '../../src/embedded/sockets/sockets';
 import { Upkeep } from '../../src/embedded/directory/upkeep';
 import type { Log } from '../../src/ports/log';
-import type { Rig, RigProcess } from './conformance';
+import type { TestPorts, TestProcess } from './conformance';
 import { openLivedClock } from '../elapsed';
 
-/** The log has its own rig. Here the messenger must throw synchronously, which no proxy of another process can. */
-export async function openNeighbourRig(): Promise<Rig> {
+/** The log is opened by `openEmbeddedLogs`. Here the messenger must throw synchronously, which no proxy of another process can. */
+export async function openEmbeddedPorts(): Promise<TestPorts> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
   const lived = openLivedClock(); // buses wait a second for each other, and stalls of this process must not count
   return {
@@ -40,7 +40,7 @@ export async function openNeighbourRig(): Promise<Rig> {
   };
 }
 
-async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
+async function openProcess(dir: string, time: Clock): Promise<TestProcess> {
   let alive = true;
   const clock: Clock = { ...time, after: (ms, run) => time.after(ms, () => alive && run()) };
   const [random, notices] = [systemRandom, openNotices()];

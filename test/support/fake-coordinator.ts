@@ -10,7 +10,7 @@ import type {
   MemberIdentity,
 } from '../../src/kafka/protocol/types';
 
-interface Seat {
+interface GroupMember {
   readonly id: string;
   readonly clientId: string;
   protocol: string;
@@ -30,13 +30,13 @@ export class FakeGroup {
   state: State = 'Empty';
   generation = 0;
   readonly offsets = new Map<string, OffsetToCommit>();
-  #seats = new Map<string, Seat>();
+  #members = new Map<string, GroupMember>();
   #leader = '';
   #rebalance: Timer | undefined;
   readonly #pending = new Set<string>();
   #made = 0;
   /** State of the last completed SyncGroup, from which a new coordinator continues. */
-  #kept: { readonly generation: number; readonly leader: string; readonly seats: readonly Seat[] } | undefined;
+  #kept: { readonly generation: number; readonly leader: string; readonly members: readonly GroupMember[] } | undefined;
 
   constructor(
     readonly name: string,
@@ -46,20 +46,24 @@ export class FakeGroup {
   join(asked: JoinGroupRequest, clientId: string): Promise<JoinGroupResponse> {
     const [first] = asked.protocols;
     if (!first) throw refuse('INVALID_REQUEST');
-    for (const seat of this.#seats.values()) {
-      if (!asked.protocols.some(({ name }) => name === seat.protocol)) throw refuse('INCONSISTENT_GROUP_PROTOCOL');
+    for (const member of this.#members.values()) {
+      if (!asked.protocols.some(({ name }) => name === member.protocol)) throw refuse('INCONSISTENT_GROUP_PROTOCOL');
     }
     if (asked.memberId === '') {
       const memberId = `${clientId}-${++this.#made}`;
       this.#pending.add(memberId);
       throw new KafkaError('MEMBER_ID_REQUIRED', 'join again', { memberId });
     }
-    let seat = this.#seats.get(asked.memberId);
-    if (!seat && !this.#pending.delete(asked.memberId)) throw refuse('UNKNOWN_MEMBER_ID');
-    const same = seat && Buffer.compare(seat.metadata, first.metadata) === 0;
-    if (seat && same && (this.state === 'CompletingRebalance' || (this.state === 'Stable' && seat.id !== this.#leader)))
-      return Promise.resolve(this.#joined(seat));
-    seat ??= {
+    let member = this.#members.get(asked.memberId);
+    if (!member && !this.#pending.delete(asked.memberId)) throw refuse('UNKNOWN_MEMBER_ID');
+    const same = member && Buffer.compare(member.metadata, first.metadata) === 0;
+    if (
+      member &&
+      same &&
+      (this.state === 'CompletingRebalance' || (this.state === 'Stable' && member.id !== this.#leader))
+    )
+      return Promise.resolve(this.#joined(member));
+    member ??= {
       id: asked.memberId,
       clientId,
       protocol: first.name,
@@ -71,25 +75,25 @@ export class FakeGroup {
       sync: undefined,
       timer: undefined,
     };
-    this.#seats.set(seat.id, seat);
-    Object.assign(seat, { metadata: first.metadata, sessionMs: asked.sessionMs, rebalanceMs: asked.rebalanceMs });
-    const { promise } = (seat.join = deferred<JoinGroupResponse>());
-    seat.timer?.cancel();
+    this.#members.set(member.id, member);
+    Object.assign(member, { metadata: first.metadata, sessionMs: asked.sessionMs, rebalanceMs: asked.rebalanceMs });
+    const { promise } = (member.join = deferred<JoinGroupResponse>());
+    member.timer?.cancel();
     this.#prepare();
     return promise;
   }
 
   #prepare(): void {
     if (this.state !== 'PreparingRebalance') {
-      for (const seat of this.#seats.values()) {
-        seat.sync?.reject(refuse('REBALANCE_IN_PROGRESS'));
-        seat.sync = undefined;
+      for (const member of this.#members.values()) {
+        member.sync?.reject(refuse('REBALANCE_IN_PROGRESS'));
+        member.sync = undefined;
       }
       this.state = 'PreparingRebalance';
-      const longestMs = Math.max(0, ...[...this.#seats.values()].map(({ rebalanceMs }) => rebalanceMs));
+      const longestMs = Math.max(0, ...[...this.#members.values()].map(({ rebalanceMs }) => rebalanceMs));
       this.#rebalance?.cancel();
       this.#rebalance = this.clock.after(longestMs, () => {
-        for (const seat of this.#seats.values()) if (!seat.join) this.#remove(seat);
+        for (const member of this.#members.values()) if (!member.join) this.#remove(member);
         this.#complete();
       });
     }
@@ -98,96 +102,96 @@ export class FakeGroup {
 
   #complete(): void {
     if (this.state !== 'PreparingRebalance') return;
-    const seats = [...this.#seats.values()];
-    if (seats.some((seat) => !seat.join)) return;
+    const members = [...this.#members.values()];
+    if (members.some((member) => !member.join)) return;
     this.#rebalance?.cancel();
     this.generation++;
-    if (seats.length === 0) {
+    if (members.length === 0) {
       this.state = 'Empty';
       return;
     }
     this.state = 'CompletingRebalance';
-    if (!this.#seats.has(this.#leader)) this.#leader = seats[0]?.id ?? '';
-    for (const seat of seats) {
-      seat.join?.resolve(this.#joined(seat));
-      seat.join = undefined;
-      this.#watch(seat);
+    if (!this.#members.has(this.#leader)) this.#leader = members[0]?.id ?? '';
+    for (const member of members) {
+      member.join?.resolve(this.#joined(member));
+      member.join = undefined;
+      this.#watch(member);
     }
   }
 
-  #joined(seat: Seat): JoinGroupResponse {
-    const members = [...this.#seats.values()].map(({ id, metadata }) => ({ id, metadata }));
+  #joined(member: GroupMember): JoinGroupResponse {
+    const members = [...this.#members.values()].map(({ id, metadata }) => ({ id, metadata }));
     return {
       generation: this.generation,
-      memberId: seat.id,
+      memberId: member.id,
       leaderId: this.#leader,
-      protocol: seat.protocol,
-      members: seat.id === this.#leader ? members : [],
+      protocol: member.protocol,
+      members: member.id === this.#leader ? members : [],
     };
   }
 
-  #watch(seat: Seat): void {
-    seat.timer?.cancel();
-    seat.timer = this.clock.after(seat.sessionMs, () => {
-      if (!seat.join) this.#gone(seat);
+  #watch(member: GroupMember): void {
+    member.timer?.cancel();
+    member.timer = this.clock.after(member.sessionMs, () => {
+      if (!member.join) this.#gone(member);
     });
   }
-  #remove(seat: Seat): void {
-    seat.timer?.cancel();
-    this.#seats.delete(seat.id);
+  #remove(member: GroupMember): void {
+    member.timer?.cancel();
+    this.#members.delete(member.id);
   }
-  #gone(seat: Seat): void {
-    this.#remove(seat);
-    seat.sync?.reject(refuse('UNKNOWN_MEMBER_ID'));
+  #gone(member: GroupMember): void {
+    this.#remove(member);
+    member.sync?.reject(refuse('UNKNOWN_MEMBER_ID'));
     if (this.state === 'PreparingRebalance') this.#complete();
     else this.#prepare();
   }
 
-  #seat({ memberId, generation }: MemberIdentity): Seat {
-    const seat = this.#seats.get(memberId);
-    if (!seat) throw refuse('UNKNOWN_MEMBER_ID');
+  #member({ memberId, generation }: MemberIdentity): GroupMember {
+    const member = this.#members.get(memberId);
+    if (!member) throw refuse('UNKNOWN_MEMBER_ID');
     if (generation !== this.generation) throw refuse('ILLEGAL_GENERATION');
-    return seat;
+    return member;
   }
 
   sync(
     as: MemberIdentity,
     given: readonly { readonly memberId: string; readonly assignment: Uint8Array }[],
   ): Promise<Uint8Array> {
-    const seat = this.#seat(as);
-    this.#watch(seat);
+    const member = this.#member(as);
+    this.#watch(member);
     if (this.state === 'PreparingRebalance') throw refuse('REBALANCE_IN_PROGRESS');
-    if (this.state === 'Stable') return Promise.resolve(seat.assignment);
-    const { promise } = (seat.sync = deferred<Uint8Array>());
-    if (seat.id === this.#leader) this.#settle(given);
+    if (this.state === 'Stable') return Promise.resolve(member.assignment);
+    const { promise } = (member.sync = deferred<Uint8Array>());
+    if (member.id === this.#leader) this.#settle(given);
     return promise;
   }
   #settle(given: readonly { readonly memberId: string; readonly assignment: Uint8Array }[]): void {
     this.state = 'Stable';
-    for (const seat of this.#seats.values()) {
-      seat.assignment = given.find(({ memberId }) => memberId === seat.id)?.assignment ?? new Uint8Array();
-      seat.sync?.resolve(seat.assignment);
-      seat.sync = undefined;
+    for (const member of this.#members.values()) {
+      member.assignment = given.find(({ memberId }) => memberId === member.id)?.assignment ?? new Uint8Array();
+      member.sync?.resolve(member.assignment);
+      member.sync = undefined;
     }
-    this.#kept = { generation: this.generation, leader: this.#leader, seats: [...this.#seats.values()] };
+    this.#kept = { generation: this.generation, leader: this.#leader, members: [...this.#members.values()] };
   }
 
   heartbeat(as: MemberIdentity): void {
-    this.#watch(this.#seat(as));
+    this.#watch(this.#member(as));
     if (this.state === 'PreparingRebalance') throw refuse('REBALANCE_IN_PROGRESS');
   }
   leave(memberId: string): void {
     this.#pending.delete(memberId);
-    const seat = this.#seats.get(memberId);
-    if (!seat) throw refuse('UNKNOWN_MEMBER_ID');
-    this.#gone(seat);
+    const member = this.#members.get(memberId);
+    if (!member) throw refuse('UNKNOWN_MEMBER_ID');
+    this.#gone(member);
   }
 
   commit(as: MemberIdentity, places: readonly OffsetToCommit[]): void {
     if (as.generation < 0) {
-      if (this.#seats.size > 0) throw refuse('UNKNOWN_MEMBER_ID');
+      if (this.#members.size > 0) throw refuse('UNKNOWN_MEMBER_ID');
     } else {
-      this.#watch(this.#seat(as));
+      this.#watch(this.#member(as));
       if (this.state === 'CompletingRebalance') throw refuse('REBALANCE_IN_PROGRESS');
     }
     for (const place of places) this.offsets.set(`${place.topic}/${place.partition}`, place);
@@ -196,28 +200,28 @@ export class FakeGroup {
   /** Moves the group to another broker, which drops waiting requests and starts a new session for each member. */
   takeOver(): void {
     this.#rebalance?.cancel();
-    for (const seat of this.#seats.values()) seat.timer?.cancel();
+    for (const member of this.#members.values()) member.timer?.cancel();
     this.#pending.clear();
     if (!this.#kept) {
-      this.#seats.clear();
+      this.#members.clear();
       return;
     }
     this.generation = this.#kept.generation;
     this.#leader = this.#kept.leader;
-    this.#seats = new Map(this.#kept.seats.map((seat) => [seat.id, seat]));
+    this.#members = new Map(this.#kept.members.map((member) => [member.id, member]));
     this.state = 'Stable';
-    for (const seat of this.#seats.values()) {
-      seat.join = seat.sync = undefined;
-      this.#watch(seat);
+    for (const member of this.#members.values()) {
+      member.join = member.sync = undefined;
+      this.#watch(member);
     }
   }
   close(): void {
     this.#rebalance?.cancel();
-    for (const seat of this.#seats.values()) seat.timer?.cancel();
+    for (const member of this.#members.values()) member.timer?.cancel();
   }
 
   describe(): Group {
-    const members = [...this.#seats.values()].map(({ id, clientId, metadata, assignment }) => {
+    const members = [...this.#members.values()].map(({ id, clientId, metadata, assignment }) => {
       return { id, clientId, host: '/here', metadata, assignment };
     });
     return { group: this.name, error: null, state: this.state, protocolType: 'consumer', protocol: '', members };

@@ -21,7 +21,7 @@ async function ranOut(): Promise<void> {
   await promisesRunOut();
 }
 
-export class FakeBench {
+export class FakeKafka {
   readonly clock: VirtualClock = virtualClock({ drain: ranOut });
   readonly cluster: FakeCluster;
   readonly #processes: KafkaProcess[] = [];

@@ -1,13 +1,13 @@
-/** The Kafka log on brokers in memory, on virtual time that passes by itself: a rig for the conformance suites. */
+/** The Kafka log on brokers in memory, on virtual time that passes by itself, for the conformance suites. */
 import { seededRandom, virtualClock } from '../../src/memory/clock';
-import type { Rig } from './conformance';
+import type { TestPorts } from './conformance';
 import { FakeCluster } from './fake-cluster';
-import { openProcess, rigProcess } from './kafka-log-ports';
+import { openProcess, testProcess } from './kafka-log-ports';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Opens a rig in which each request and each answer takes `latencyMs`. */
-export function openFakeRig(latencyMs: number): Promise<Rig> {
+/** Opens ports on which each request and each answer takes `latencyMs`. */
+export function openFakeKafkaPorts(latencyMs: number): Promise<TestPorts> {
   const clock = virtualClock({ runs: 'all', drain: turn });
   const random = seededRandom(7);
   const cluster = new FakeCluster(clock);
@@ -23,7 +23,7 @@ export function openFakeRig(latencyMs: number): Promise<Rig> {
       const client = cluster.wire(self);
       const one = openProcess(self, client, { clock, random });
       return Promise.resolve(
-        rigProcess(one, client, () => new Promise<void>((resolve) => clock.after(sessionMs * 1.5, resolve))),
+        testProcess(one, client, () => new Promise<void>((resolve) => clock.after(sessionMs * 1.5, resolve))),
       );
     },
     async wait(condition, withinMs, what) {

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import { later } from './zookeeper-sessions';
 
-export interface Question {
+export interface ServerRequest {
   readonly xid: number;
   /** 1 create, 2 delete, 3 exists, 4 read, 5 write, 12 children, 14 change, 100 user and password, -11 the end */
   readonly type: number;
@@ -10,11 +10,11 @@ export interface Question {
   readonly path: string;
 }
 /** Handles the greeting and the requests of a connection. */
-export interface Manners {
+export interface ServerBehavior {
   /** Default: grants the requested session. */
   readonly greet?: (socket: net.Socket, asked: Buffer) => void;
   /** Default: answers every request that busbar sends. */
-  readonly answer?: (socket: net.Socket, question: Question) => void;
+  readonly answer?: (socket: net.Socket, question: ServerRequest) => void;
 }
 export interface Fake {
   readonly port: number;
@@ -23,14 +23,14 @@ export interface Fake {
 }
 
 /** Starts a server that is closed after the test. */
-export async function startFake(manners: Manners = {}): Promise<Fake> {
+export async function startFake(behavior: ServerBehavior = {}): Promise<Fake> {
   let connections = 0;
   const sockets = new Set<net.Socket>();
   const server = net.createServer((socket) => {
     connections++;
     sockets.add(socket);
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
-    serve(socket, manners);
+    serve(socket, behavior);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(async () => {
@@ -42,20 +42,20 @@ export async function startFake(manners: Manners = {}): Promise<Fake> {
   return { port, connect: `127.0.0.1:${port}`, connections: () => connections };
 }
 
-function serve(socket: net.Socket, { greet = grant, answer = answerWell }: Manners): void {
+function serve(socket: net.Socket, { greet = grant, answer = answerEmpty }: ServerBehavior): void {
   let held = Buffer.alloc(0);
   let greeted = false;
   socket.on('data', (bytes) => {
     held = Buffer.concat([held, bytes]);
     for (; held.length >= 4 && held.length >= held.readInt32BE(0) + 4; held = held.subarray(held.readInt32BE(0) + 4)) {
-      if (greeted) answer(socket, questionIn(held));
+      if (greeted) answer(socket, requestIn(held));
       else greet(socket, held);
       greeted = true;
     }
   });
 }
 
-function questionIn(frame: Buffer): Question {
+function requestIn(frame: Buffer): ServerRequest {
   const [xid, type] = [frame.readInt32BE(4), frame.readInt32BE(8)];
   const path = type > 0 && type < 14 && type !== 11 ? frame.toString('utf8', 16, 16 + frame.readInt32BE(12)) : '';
   return { xid, type, path };
@@ -75,7 +75,7 @@ export function greeting(sessionMs: number, session = 1): Buffer {
 }
 
 /** Answers as if every node existed without data and children, except instances; every write succeeds. */
-export function answerWell(socket: net.Socket, { xid, type, path }: Question): void {
+export function answerEmpty(socket: net.Socket, { xid, type, path }: ServerRequest): void {
   if (type === 4 && path.includes('/instances/')) return void socket.write(reply(xid, -101));
   const empty = Buffer.from([0, 0, 0, 0]);
   const bodies: Record<number, Buffer> = {

@@ -1,4 +1,4 @@
-/** Rig of the tests with foreign clients: a press that prints every job, and a foreign producer. */
+/** TestPorts of the tests with foreign clients: a press that prints every job, and a foreign producer. */
 import { Kafka, logLevel, type Message, type Producer } from 'kafkajs';
 import { z } from 'zod';
 import { defineModule, openBus, work, type Bus, type Notice } from '../../src/index';
@@ -16,7 +16,7 @@ export interface Printed {
   readonly id: string;
   readonly from: string;
 }
-export interface ForeignRig {
+export interface ForeignClients {
   readonly ns: string;
   readonly topic: string;
   /** Instances that serve or have served. */
@@ -34,7 +34,7 @@ export interface ForeignRig {
   close(): Promise<void>;
 }
 
-let rigs = 0;
+let opened = 0;
 
 async function until(what: string, done: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<void> {
   const end = performance.now() + withinMs;
@@ -44,8 +44,8 @@ async function until(what: string, done: () => boolean | Promise<boolean>, withi
   }
 }
 
-export function foreignRig(suite: KafkaSuite): ForeignRig {
-  const ns = `${suite.namespace}-f${++rigs}`;
+export function foreignClients(suite: KafkaSuite): ForeignClients {
+  const ns = `${suite.namespace}-f${++opened}`;
   const { brokers, zookeeper } = suite.cluster;
   const topic = `${ns}.press.work`;
   const instances: string[] = [];

@@ -21,7 +21,7 @@ export const photos = defineModule('photos', {
   removed: event(unchecked<Job>()),
 });
 
-export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'> = {}) {
+export function inspectedBuses(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'> = {}) {
   const clock = virtualClock();
   const random = seededRandom(1);
   const world = memoryWorld({ clock, stateBytesMax: 1_000_000, ...options });

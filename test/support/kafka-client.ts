@@ -5,7 +5,7 @@ import { type KafkajsOptions, openKafkajs } from '../../src/kafka/client/connect
 import type { Route, Channel, BrokerClient } from '../../src/kafka/client/broker-client';
 import type { LogRecord } from '../../src/ports/log';
 
-export function openWire(brokers: string, more: Partial<KafkajsOptions> = {}): BrokerClient {
+export function openClient(brokers: string, more: Partial<KafkajsOptions> = {}): BrokerClient {
   const list = brokers.split(',');
   return openKafkajs({ brokers: list, clientId: 'busbar-test', clock: systemClock, random: systemRandom, ...more });
 }

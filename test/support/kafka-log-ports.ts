@@ -1,11 +1,11 @@
-/** The Kafka log as a rig for the conformance suites: each process has its own broker client. */
+/** The Kafka log for the conformance suites: each process has its own broker client. */
 import { systemClock, systemRandom, type Clock, type Random } from '../../src/base/clock';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openKafkajs } from '../../src/kafka/client/connection-pool';
 import { openKafkaLog, type KafkaLogParts } from '../../src/kafka/log';
 import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Log } from '../../src/ports/log';
-import type { Rig, RigProcess } from './conformance';
+import type { TestPorts, TestProcess } from './conformance';
 import { gate, type Gate } from '../kafka/gate';
 
 export interface KafkaProcess {
@@ -42,18 +42,18 @@ export function openProcess(
 
 export const realTime = { clock: systemClock, random: systemRandom };
 
-export function openRealWire(brokers: string, clientId: string): BrokerClient {
+export function openRealClient(brokers: string, clientId: string): BrokerClient {
   return openKafkajs({ brokers: brokers.split(','), clientId, ...realTime });
 }
 
 let made = 0;
 export function openRealProcess(brokers: string, more: Partial<KafkaLogParts> = {}, self = `p${++made}`): KafkaProcess {
-  return openProcess(self, openRealWire(brokers, self), realTime, more);
+  return openProcess(self, openRealClient(brokers, self), realTime, more);
 }
 
 /** Returns the part of a process that the suites for the log and groups use. */
-export function rigProcess(one: KafkaProcess, client: BrokerClient, pausedMs: () => Promise<void>): RigProcess {
-  const rest: Omit<RigProcess, 'log' | 'crash' | 'pause'> = { ...noOtherPorts };
+export function testProcess(one: KafkaProcess, client: BrokerClient, pausedMs: () => Promise<void>): TestProcess {
+  const rest: Omit<TestProcess, 'log' | 'crash' | 'pause'> = { ...noOtherPorts };
   return {
     ...rest,
     log: one.log,
@@ -73,12 +73,12 @@ export function rigProcess(one: KafkaProcess, client: BrokerClient, pausedMs: ()
 const nothing = { close: () => Promise.resolve() };
 // Only `close` is called.
 export const noOtherPorts = { messenger: nothing, registry: nothing, settings: nothing } as unknown as Pick<
-  RigProcess,
+  TestProcess,
   'messenger' | 'registry' | 'settings'
 >;
 
-/** Opens the rig on real servers. */
-export function openKafkaRig(brokers: string): Promise<Rig> {
+/** Opens the ports on real servers. */
+export function openKafkaLogPorts(brokers: string): Promise<TestPorts> {
   const sessionMs = 6_000; // a process or a broker that pauses for less than 0.8 of it loses nothing
   const wires: BrokerClient[] = [];
   return Promise.resolve({
@@ -87,10 +87,10 @@ export function openKafkaRig(brokers: string): Promise<Rig> {
     recordsOutside: true,
     process() {
       const self = `p${++made}`;
-      const client = openRealWire(brokers, self);
+      const client = openRealClient(brokers, self);
       wires.push(client);
       const one = openProcess(self, client, realTime);
-      return Promise.resolve(rigProcess(one, client, () => later(sessionMs * 1.5)));
+      return Promise.resolve(testProcess(one, client, () => later(sessionMs * 1.5)));
     },
     async wait(condition, withinMs, what) {
       const untilMs = performance.now() + withinMs;

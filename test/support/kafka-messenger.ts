@@ -29,7 +29,7 @@ async function tailOf(log: Log, topic: string, partition: number): Promise<Tail>
   };
 }
 
-export function memoryRoads(log: Log): Transport {
+export function memoryTransport(log: Log): Transport {
   return {
     ensure: async (topic) => (await log.ensure(topic)).partitions,
     append: async (topic, partition, record) => void (await log.append(topic, [{ ...record, partition }])),
@@ -38,7 +38,7 @@ export function memoryRoads(log: Log): Transport {
   };
 }
 
-export interface PostProcess {
+export interface MessengerProcess {
   readonly messenger: Messenger;
   /** The registry that {@link watchDepartures} returns for the bus. */
   readonly registry: Registry;
@@ -48,7 +48,7 @@ export interface PostProcess {
 export async function openOn(
   process: MemoryProcess,
   more: { transport?: Transport; inboxPartitions?: number } = {},
-): Promise<PostProcess> {
+): Promise<MessengerProcess> {
   const { clock, log } = process;
   const notices = openNotices();
   const heard: Notice[] = [];
@@ -59,7 +59,7 @@ export async function openOn(
     clock,
     random: process.random,
     notices,
-    transport: more.transport ?? memoryRoads(log),
+    transport: more.transport ?? memoryTransport(log),
     departures,
     inboxPartitions: more.inboxPartitions ?? 3,
   });

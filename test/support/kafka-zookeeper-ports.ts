@@ -1,4 +1,4 @@
-/** Messenger on Kafka, registry and settings on ZooKeeper, as a rig for the conformance suites. */
+/** Messenger on Kafka, registry and settings on ZooKeeper, for the conformance suites. */
 import { randomHex, systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { closable, type Closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
@@ -11,13 +11,13 @@ import type { Log } from '../../src/ports/log';
 import type { Messenger } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';
 import type { Cluster } from '../cluster/cluster';
-import { instanceOf, type Rig, type RigProcess } from './conformance';
+import { instanceOf, type TestPorts, type TestProcess } from './conformance';
 import { sessionOf } from './zookeeper-sessions';
 
 /** A process or a server that pauses for less than this is not lost. */
 const sessionMs = 6_000;
 
-export async function openClusterRig(cluster: Cluster, ns: string): Promise<Rig> {
+export async function openClusterPorts(cluster: Cluster, ns: string): Promise<TestPorts> {
   return {
     sessionMs,
     patienceMs: 60_000,
@@ -35,7 +35,7 @@ export async function openClusterRig(cluster: Cluster, ns: string): Promise<Rig>
 }
 
 /** Opens a process whose instance is announced and watches all others, as callers watch the modules they call. */
-async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
+async function openProcess(cluster: Cluster, ns: string): Promise<TestProcess> {
   let alive = true;
   const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
   const [random, notices] = [systemRandom, openNotices()];
@@ -53,7 +53,7 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
     await client.close();
     await zookeeper.close();
   });
-  const one: RigProcess = {
+  const one: TestProcess = {
     // The cast: these suites do nothing with the log but close it.
     log: closable(() => Promise.resolve()) as unknown as Log,
     settings: zookeeper.settings,
@@ -65,8 +65,8 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
       await client.close();
     },
   };
-  await one.registry.announce(instanceOf(one, `rig#${randomHex(random, 32)}`, 'rig'));
-  await one.registry.watch('rig', () => undefined);
+  await one.registry.announce(instanceOf(one, `peer#${randomHex(random, 32)}`, 'peer'));
+  await one.registry.watch('peer', () => undefined);
   return one;
 }
 

@@ -1,13 +1,13 @@
-/** A rig for the conformance suites: the memory ports on virtual time. */
+/** The memory ports on virtual time, for the conformance suites. */
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
-import type { Rig } from './conformance';
+import type { TestPorts } from './conformance';
 
 /** Turns of the event loop for which a wait continues when no timer is set, because a test can still append from there. */
 const idleTurnsMax = 2_000;
 
 /** Without a seed, time passes only in waits. With a seed, it passes by itself, and every call takes 1 to 20 ms. */
-export async function openMemoryRig(seed?: number): Promise<Rig> {
+export async function openMemoryPorts(seed?: number): Promise<TestPorts> {
   const delayed = seed !== undefined;
   const clock = virtualClock({ runs: delayed ? 'all' : 'due' });
   const world = memoryWorld({
@@ -40,7 +40,7 @@ export async function openMemoryRig(seed?: number): Promise<Rig> {
 }
 
 /** Advances time until a condition holds. */
-export function waitIn(clock: VirtualClock): Rig['wait'] {
+export function waitIn(clock: VirtualClock): TestPorts['wait'] {
   return async (condition, withinMs, what) => {
     const untilMs = clock.now() + withinMs;
     for (let idle = 0; ;) {

@@ -28,7 +28,7 @@ export const group = 't.photos.work';
 
 export type RunJob = (job: Job, context: WorkContext) => unknown;
 
-export function rig(options: Partial<WorldOptions> = {}) {
+export function workQueue(options: Partial<WorldOptions> = {}) {
   const clock = virtualClock();
   const world: MemoryWorld = memoryWorld({ clock, ...options });
   const notices: Notice[] = [];

@@ -1,17 +1,17 @@
-/** A rig for the conformance suites: registry and settings on one ZooKeeper, with a session for each process. */
+/** Registry and settings on one ZooKeeper for the conformance suites, with a session for each process. */
 import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import type { Log } from '../../src/ports/log';
 import type { Messenger } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';
-import type { Rig, RigProcess } from './conformance';
+import type { TestPorts, TestProcess } from './conformance';
 import { sessionOf } from './zookeeper-sessions';
 
 /** Stalls of a process or a server that are shorter than this drop no instance. */
 const sessionMs = 6_000;
 
-export async function openZookeeperRig(connect: string, ns: string): Promise<Rig> {
+export async function openZookeeperPorts(connect: string, ns: string): Promise<TestPorts> {
   let opened = 0;
   return {
     sessionMs,
@@ -29,7 +29,7 @@ export async function openZookeeperRig(connect: string, ns: string): Promise<Rig
   };
 }
 
-async function openProcess(connect: string, ns: string, address: string): Promise<RigProcess> {
+async function openProcess(connect: string, ns: string, address: string): Promise<TestProcess> {
   let alive = true;
   const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
   const notices = openNotices();

@@ -9,7 +9,7 @@ import { decodeState } from '../../src/work/progress/commit-state';
 import { eventTopic, workTopic } from '../../src/work/topics';
 import type { Run } from '../../src/delivery/deliver';
 import { memoryWorld } from '../../src/memory';
-import { gates, group, jobs, loose, rig, topic, type Job } from '../support/work-queue';
+import { gates, group, jobs, loose, workQueue, topic, type Job } from '../support/work-queue';
 import { heavy } from '../heavy';
 
 const never = new Promise<void>(() => undefined);
@@ -29,7 +29,7 @@ const raw = (n: number, more: Partial<Append> = {}): Append => ({
 
 test('a full partition buffer stops reading, names the blocking message, and resumes with room', async () => {
   bound('bufferMessagesMax', 40);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(
@@ -55,7 +55,7 @@ test('a full partition buffer stops reading, names the blocking message, and res
 
 test('a long queue that makes progress is not reported as stuck', async () => {
   bound('bufferMessagesMax', 40);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(
@@ -69,7 +69,7 @@ test('a long queue that makes progress is not reported as stuck', async () => {
 });
 
 heavy('while all handlers are busy, only a bounded number of messages is in memory', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const { wait, open } = gates();
@@ -93,7 +93,7 @@ heavy('while all handlers are busy, only a bounded number of messages is in memo
 
 test('the buffer of a partition is also bounded in bytes', async () => {
   bound('bufferBytesMax', 10_000);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   const large = Buffer.alloc(1_003, 'x').fill(Buffer.from([0xda, 1_000 >> 8, 1_000 & 255]), 0, 3); // a string
@@ -107,7 +107,7 @@ test('the buffer of a partition is also bounded in bytes', async () => {
 test('all partitions of an instance share a byte bound, yet each of them is read', async () => {
   bound('instanceBufferBytesMax', 100_000);
   bound('partitionReserveBytes', 3_000);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   const large = Buffer.alloc(1_003, 'x').fill(Buffer.from([0xda, 1_000 >> 8, 1_000 & 255]), 0, 3); // a string
@@ -133,7 +133,7 @@ test('all partitions of an instance share a byte bound, yet each of them is read
 test('a partition that waits for room resumes when another queue frees some', async () => {
   bound('instanceBufferBytesMax', 100_000);
   bound('partitionReserveBytes', 3_000);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   const buffered = new Capacity({ count: Infinity, bytes: limits.instanceBufferBytesMax });
@@ -158,7 +158,7 @@ test('a partition that waits for room resumes when another queue frees some', as
 });
 
 test('a partition that moves, or whose queue closes, releases its buffer space', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   for (let partition = 0; partition < 12; partition++)
@@ -183,7 +183,7 @@ test('a partition that moves, or whose queue closes, releases its buffer space',
 
 test('headers of a foreign producer count toward the bytes of the buffer', async () => {
   bound('bufferBytesMax', 100_000);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   const headers = Object.fromEntries(numbers(10).map(({ n }) => [`h${n}`, 'x'.repeat(1_000)]));
@@ -196,7 +196,7 @@ test('headers of a foreign producer count toward the bytes of the buffer', async
 
 test('at the limit of settled ranges only the lowest message can start', async () => {
   bound('openRangesMax', 20);
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   await r.append(a, ...numbers(120).map(({ n }) => raw(n)));
@@ -223,7 +223,7 @@ test('at the limit of settled ranges only the lowest message can start', async (
 
 test('at the limit of settled ranges the queue stops reading duplicates', async () => {
   bound('openRangesMax', 5);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   const stamped = (n: number, position: number) =>
@@ -237,7 +237,7 @@ test('at the limit of settled ranges the queue stops reading duplicates', async 
 
 test('at the limit of settled ranges work resumes when the lowest message settles', async () => {
   bound('openRangesMax', 5);
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   await r.append(a, ...numbers(60).map(({ n }) => raw(n)));
@@ -261,7 +261,7 @@ test('at the limit of settled ranges work resumes when the lowest message settle
 });
 
 test('a message of an unserved entry blocks its key and counts no attempt', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const other = { ...resize, name: 'photos.sharpen' };
@@ -293,7 +293,7 @@ test('a message of an unserved entry blocks its key and counts no attempt', asyn
 });
 
 test('a new listener starts at the end and skips other events of the module', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { added, gone } = defineModule('photos', {
     added: event(unchecked<Job>(), { key: ({ n }) => String(n) }),
@@ -314,7 +314,7 @@ test('a new listener starts at the end and skips other events of the module', as
 });
 
 test('trimmed records are reported by offset, and existing records are handled', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   const seen: number[] = [];
@@ -332,7 +332,7 @@ test('trimmed records are reported by offset, and existing records are handled',
 });
 
 test('a group without a commit starts at the start of the log', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   await r.append(a, ...numbers(5).map(({ n }) => raw(n)));
@@ -345,7 +345,7 @@ test('a group without a commit starts at the start of the log', async () => {
 });
 
 test('records without a value are skipped and reported', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   await r.append(a, raw(0), raw(1, { value: null }), raw(2));
@@ -358,7 +358,7 @@ test('records without a value are skipped and reported', async () => {
 });
 
 test('perSecond limits the whole instance, and can change while it runs', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   await r.sender(a).send(resize, numbers(200));
@@ -378,7 +378,7 @@ test('perSecond limits the whole instance, and can change while it runs', async 
 });
 
 test('a failed read is retried after a pause, and reported once', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   await r.append(a, ...numbers(3).map(({ n }) => raw(n)));
@@ -399,7 +399,7 @@ test('a failed read is retried after a pause, and reported once', async () => {
 });
 
 heavy('the owner trims settled records older than keepMs, but never unsettled ones', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = loose();
   await r.take(a, resize, ({ n }) => (n === 6 ? never : undefined), { keepMs: 3_600_000 });
@@ -414,7 +414,7 @@ heavy('the owner trims settled records older than keepMs, but never unsettled on
 });
 
 test('an injected watermark decides which offset is committed', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   await r.append(a, ...numbers(3).map(({ n }) => raw(n)));
@@ -444,7 +444,7 @@ test('an injected watermark decides which offset is committed', async () => {
 
 heavy('handlers without an await leave time for the event loop', async () => {
   const world = memoryWorld({ clock: systemClock });
-  const r = rig();
+  const r = workQueue();
   const a = world.process('a');
   const { resize } = loose();
   await r.append(a as never, ...numbers(1_000).map(({ n }) => raw(n % 100)));
@@ -463,7 +463,7 @@ heavy('handlers without an await leave time for the event loop', async () => {
 });
 
 test('a notice watcher that throws does not stop the reading of a partition', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('p');
   const { resize } = jobs();
   await r.sender(p).send(resize, [{ n: 1 }, { n: 2 }]);

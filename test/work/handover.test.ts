@@ -3,7 +3,7 @@ import type { Schema } from '../../src/contract/types';
 import { promisesRunOut } from '../../src/memory/clock';
 import { PartitionLostError, type OwnedPartition } from '../../src/ports/log';
 import { encodeState } from '../../src/work/progress/commit-state';
-import { gates, group, jobs, loose, rig, topic, type Job } from '../support/work-queue';
+import { gates, group, jobs, loose, workQueue, topic, type Job } from '../support/work-queue';
 
 const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
@@ -18,7 +18,7 @@ const everywhere = (from: number) =>
   }));
 
 test('a message whose process is killed in the handler is retried elsewhere as attempt 2', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(3));
@@ -37,7 +37,7 @@ test('a settled message is repeated after a crash only if it was not committed',
     [10, true],
     [30, false],
   ] as const) {
-    const r = rig();
+    const r = workQueue();
     const [a, b] = [r.process('a'), r.process('b')];
     const { resize } = jobs();
     await r.sender(a).send(resize, numbers(1));
@@ -52,7 +52,7 @@ test('a settled message is repeated after a crash only if it was not committed',
 });
 
 test('another instance does not repeat messages settled above an unsettled one', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   await r.sender(a).send(resize, numbers(300));
@@ -68,7 +68,7 @@ test('another instance does not repeat messages settled above an unsettled one',
 });
 
 test('a message that kills its process each time is parked after its last attempt', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, numbers(1));
   const attempts: number[] = [];
@@ -91,7 +91,7 @@ test('a message that kills its process each time is parked after its last attemp
 });
 
 test('attempts that failed before a takeover count after it', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ attempts: 3, backoffMs: 10_000 });
   await r.sender(a).send(resize, numbers(1));
@@ -112,7 +112,7 @@ test('attempts that failed before a takeover count after it', async () => {
 });
 
 test('a joining member gets its partitions after their running handlers end and commit', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   const { wait, open } = gates();
@@ -139,7 +139,7 @@ test('a joining member gets its partitions after their running handlers end and 
 });
 
 test('a handler that exceeds handoverMs is aborted, retried elsewhere, and its result ignored', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ handoverMs: 2_000 });
   const { wait, open } = gates();
@@ -172,7 +172,7 @@ test('a handler that exceeds handoverMs is aborted, retried elsewhere, and its r
 });
 
 test('close waits for running handlers, starts no new ones, and commits', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const { wait, open } = gates();
@@ -196,7 +196,7 @@ test('close waits for running handlers, starts no new ones, and commits', async 
 });
 
 test('after losing a partition the old owner aborts its handlers and acts no more', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ attempts: 2 });
   const { wait, open } = gates();
@@ -228,7 +228,7 @@ test('after losing a partition the old owner aborts its handlers and acts no mor
 });
 
 test('a process that was stopped past its session starts no message', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const { wait, open } = gates();
@@ -251,7 +251,7 @@ test('a process that was stopped past its session starts no message', async () =
 });
 
 test('a commit that the log fences is reported as a lost partition', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(2));
@@ -263,7 +263,7 @@ test('a commit that the log fences is reported as a lost partition', async () =>
 });
 
 test('a failed commit is retried, and reported when it keeps failing', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(1));
@@ -280,7 +280,7 @@ test('a failed commit is retried, and reported when it keeps failing', async () 
 });
 
 test('an unanswered commit is reported after two seconds, and its later success as well', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(1));
@@ -296,7 +296,7 @@ test('an unanswered commit is reported after two seconds, and its later success 
 });
 
 test('losing a partition ends the reported failure of its commits', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(1));
@@ -313,7 +313,7 @@ test('a queue on a store that rejects every write closes without waiting', async
   const cause = 'data.mdb was removed';
   const error = new BusError('StoreBroken', cause, { outcome: 'not-sent', path: '/bus/log', cause });
   for (const refusesFirst of [true, false]) {
-    const r = rig();
+    const r = workQueue();
     const a = r.process('a');
     const { resize } = jobs();
     await r.sender(a).send(resize, numbers(2));
@@ -338,7 +338,7 @@ test('a queue on a store that rejects every write closes without waiting', async
 });
 
 test('a partition lost while a first start is committed frees its concurrency slot', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(4));
@@ -356,7 +356,7 @@ test('a partition lost while a first start is committed frees its concurrency sl
 });
 
 test('a busy partition commits every commitMs, and 20 ms after it becomes idle', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(
@@ -372,7 +372,7 @@ test('a busy partition commits every commitMs, and 20 ms after it becomes idle',
 });
 
 test('single messages are committed within 20 ms of each, a burst together', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const sender = r.sender(a);
@@ -389,7 +389,7 @@ test('single messages are committed within 20 ms of each, a burst together', asy
 });
 
 test('records stored twice in the log are handled once, also after a takeover', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const sender = r.sender(a, '0123456789abcdef');
@@ -415,7 +415,7 @@ test('records stored twice in the log are handled once, also after a takeover', 
 });
 
 test('a duplicate dropped above an unsettled message stays dropped after a takeover', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   const stamped = (n: number, position: number) => ({
@@ -435,7 +435,7 @@ test('a duplicate dropped above an unsettled message stays dropped after a takeo
 });
 
 test('a message whose partition is lost during its asynchronous schema check does not start', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { wait, open } = gates();
   const slow: Schema<Job> = {
@@ -460,7 +460,7 @@ test('a message whose partition is lost during its asynchronous schema check doe
 });
 
 test('a partition whose signal alone reports its loss is released immediately', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const losses: AbortController[] = [];
@@ -492,7 +492,7 @@ test('a partition whose signal alone reports its loss is released immediately', 
 });
 
 test('messages that were read but not settled before a takeover are no duplicates', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const sends = numbers(5).map(({ n }) => ({ n, key: 'k' }));
@@ -509,7 +509,7 @@ test('messages that were read but not settled before a takeover are no duplicate
 });
 
 test('an unreadable commit state is logged as an error, and reading starts at the offset', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   await r.sender(a).send(

@@ -1,13 +1,13 @@
 /** A failure that has ended is reported as ended, since otherwise the instance would stay unready. */
 import { BusError } from '../../src/base/errors';
 import type { Log, OwnedPartition } from '../../src/ports/log';
-import { jobs, parked, rig } from '../support/work-queue';
+import { jobs, parked, workQueue } from '../support/work-queue';
 
 const unreachable = () => new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
 const { resize } = jobs({ attempts: 1 });
 
 /** The parts whose last report was a failure. */
-function broken(r: ReturnType<typeof rig>): string[] {
+function broken(r: ReturnType<typeof workQueue>): string[] {
   const last = new Map(r.of('state').map(({ part, ok }) => [part, ok]));
   return [...last].filter(([, ok]) => !ok).map(([part]) => part);
 }
@@ -25,7 +25,7 @@ function readless(log: Log, away: () => boolean): Log {
 }
 
 test('a failed trim is logged as a warning and retried', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('p');
   await r.sender(p).send(resize, [{ n: 1 }]);
   const bounds = jest.fn((topic: string) => p.log.bounds(topic)).mockRejectedValueOnce(unreachable());
@@ -42,7 +42,7 @@ test.each([
   ['bounds that cannot be read are logged once for each topic', 'bounds', 1],
   ['a trim that keeps failing is logged once for each partition', 'trim', 12],
 ] as const)('%s, until it succeeds', async (_, call, count) => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('p');
   const submit = () =>
     r.sender(p).send(
@@ -71,7 +71,7 @@ test.each([
 });
 
 test('an empty partition that could not be read is reported as repaired when reads succeed', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('p');
   let away = true;
   await r.take(p, resize, () => undefined, {}, { log: readless(p.log, () => away) });
@@ -85,7 +85,7 @@ test('an empty partition that could not be read is reported as repaired when rea
 test.each(['given', 'lost'] as const)(
   'an instance no longer reports the failure of a partition that is %s',
   async (how) => {
-    const r = rig();
+    const r = workQueue();
     const [p, q] = [r.process('p'), r.process('q')];
     await r.take(p, resize, () => undefined, {}, { log: readless(p.log, () => true) });
     await r.clock.advance(20_000);
@@ -100,7 +100,7 @@ test.each(['given', 'lost'] as const)(
 
 test('a parking failure ends when a message is parked, and when its partition is lost', async () => {
   for (const how of ['parked', 'lost'] as const) {
-    const r = rig();
+    const r = workQueue();
     const [p, q] = [r.process('p'), r.process('q')];
     await r.sender(p).send(resize, [{ n: 1 }]);
     let away = true;

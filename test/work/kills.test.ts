@@ -2,14 +2,14 @@
 import { NotStarted } from '../../src/base/lifecycle';
 import type { MemoryProcess } from '../../src/memory';
 import { heavy } from '../heavy';
-import { jobs, rig, type RunJob } from '../support/work-queue';
+import { jobs, workQueue, type RunJob } from '../support/work-queue';
 
 const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
 const keyed = (count: number) => numbers(count).map(({ n }) => ({ n, key: 'k' }));
 
 /** Starts one process after the other until one survives. Returns how many crashed. */
-async function lives(r: ReturnType<typeof rig>, max: number, take: (p: MemoryProcess) => Promise<unknown>) {
+async function lives(r: ReturnType<typeof workQueue>, max: number, take: (p: MemoryProcess) => Promise<unknown>) {
   for (let life = 0; life < max; life++) {
     const p = r.process(`p${life}`);
     await take(p);
@@ -23,7 +23,7 @@ const end = (p: MemoryProcess) => (p.crash(), never);
 const after = (p: MemoryProcess, ms: number) => new Promise<void>((go) => void p.clock.after(ms, go));
 
 test('a message that crashes its process is counted each time, and parked after its attempts', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, keyed(2));
   const seen: string[] = [];
@@ -39,7 +39,7 @@ test('a message that crashes its process is counted each time, and parked after 
 });
 
 heavy('a crashing message behind many fast ones is uncounted once, and counted from then on', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, keyed(300));
   const attempts: number[] = [];
@@ -61,7 +61,7 @@ test.each([
   [3, 3],
   [2, 2],
 ])('with %i attempts a crashing message is parked after %i, and its neighbors are handled', async (attempts, kills) => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts });
   await r.sender(r.process('web')).send(resize, numbers(8));
   const done = new Set<number>();
@@ -78,7 +78,7 @@ test.each([
 });
 
 test('two crashing messages are both parked, and the messages beside them are handled', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, numbers(8));
   const done = new Set<number>();
@@ -94,7 +94,7 @@ test('two crashing messages are both parked, and the messages beside them are ha
 });
 
 test('a message that must run alone waits for running handlers, at most for handoverMs', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts: 5, handoverMs: 2_000 });
   const sender = r.sender(r.process('web'));
   await sender.send(resize, [{ n: 0 }]);
@@ -118,7 +118,7 @@ test('a message that must run alone waits for running handlers, at most for hand
 });
 
 test('a suspected message whose handler was not called keeps its attempts, and runs alone each time', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs({ attempts: 3 });
   const sender = r.sender(r.process('web'));
   await sender.send(resize, [{ n: 0 }]);
@@ -152,7 +152,7 @@ test('a suspected message whose handler was not called keeps its attempts, and r
 });
 
 test('a message whose handler was not called has no recorded attempt after its process crashes', async () => {
-  const r = rig();
+  const r = workQueue();
   const { resize } = jobs();
   await r.sender(r.process('web')).send(resize, [{ n: 0 }]);
   const attempts: number[] = [];
@@ -174,7 +174,7 @@ test('after a loss the new owner commits before each early handler, after a revo
     ['given', 1, 1],
     ['lost', 10, 100],
   ] as const) {
-    const r = rig();
+    const r = workQueue();
     const [a, b] = [r.process('a'), r.process('b')];
     const { resize } = jobs();
     const sender = r.sender(r.process('web'));
@@ -197,7 +197,7 @@ test('after a loss the new owner commits before each early handler, after a revo
 
 test('a moving or lost partition is released while a message waits to run alone', async () => {
   for (const how of ['given', 'lost'] as const) {
-    const r = rig();
+    const r = workQueue();
     const { resize } = jobs({ attempts: 5, handoverMs: 60_000 });
     await r.sender(r.process('web')).send(resize, numbers(2));
     for (const name of ['a', 'b']) {

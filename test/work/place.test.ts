@@ -2,7 +2,7 @@
 import { BusError } from '../../src/base/errors';
 import type { Commit } from '../../src/ports/log';
 import { emptyState, encodeState, type State } from '../../src/work/progress/commit-state';
-import { group, jobs, rig, topic } from '../support/work-queue';
+import { group, jobs, workQueue, topic } from '../support/work-queue';
 
 const { resize } = jobs();
 const partition = 4;
@@ -10,7 +10,7 @@ const value = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
 
 /** A process that starts with `count` jobs, 10 ms apart, and the committed offset that `commitOf` returns. */
 async function openAt(count: number, commitOf: (timesMs: readonly number[]) => Commit) {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   for (let n = 0; n < count; n++) {
     await r.append(a, { partition, key: null, value: value(n), headers: {} });
@@ -95,7 +95,7 @@ describe('a group whose commit belongs to an earlier, shorter log', () => {
   });
 
   it('keeps its commit when the newest record that it read was trimmed', async () => {
-    const r = rig();
+    const r = workQueue();
     const [a, b] = [r.process('a'), r.process('b')];
     const seen: number[] = [];
     await r.append(a, ...[0, 1, 2].map((n) => ({ partition, key: null, value: value(n), headers: {} })));
@@ -118,7 +118,7 @@ describe('trimming keeps unhandled records of a group whose committed offset', (
 
   /** Returns the start of the log after a trim. Six jobs wait, no handler ends, and each `fails` call fails. */
   async function startAfterTrim(commit: Commit, fails: 'commit' | 'read'): Promise<number | undefined> {
-    const r = rig();
+    const r = workQueue();
     const [a, b] = [r.process('a'), r.process('b')];
     await r.append(a, ...[0, 1, 2, 3, 4, 5].map((n) => ({ partition, key: null, value: value(n), headers: {} })));
     const member = await a.log.join(group, topic.name, {

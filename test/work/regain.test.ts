@@ -5,7 +5,7 @@ import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
 import { RetainedPartitions } from '../../src/work/progress/retained';
 import { emptyState, encodeState } from '../../src/work/progress/commit-state';
-import { gates, group, jobs, parked, rig, topic } from '../support/work-queue';
+import { gates, group, jobs, parked, workQueue, topic } from '../support/work-queue';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
 /** Jobs of one key, which are in one partition and run in order. */
@@ -17,7 +17,7 @@ const keysThere = Array.from({ length: 2_000 }, (_, n) => `${n}`).filter(
 );
 const together = (count: number, from = 0) => numbers(count, from).map(({ n }) => ({ n, key: keysThere[n]! }));
 const unreachable = () => new BusError('Unreachable', 'the coordinator is away', { outcome: 'not-sent', waitedMs: 1 });
-const later = (r: ReturnType<typeof rig>, ms: number) => new Promise<void>((go) => void r.clock.after(ms, go));
+const later = (r: ReturnType<typeof workQueue>, ms: number) => new Promise<void>((go) => void r.clock.after(ms, go));
 
 /** A handled and committed job in each partition, because the first start in a partition waits for a commit. */
 const everywhere = Array.from({ length: topic.partitions }, (_, one) => {
@@ -26,21 +26,21 @@ const everywhere = Array.from({ length: topic.partitions }, (_, one) => {
   )!;
   return { n: -1 - one, key };
 });
-async function warmUp(r: ReturnType<typeof rig>, seen: unknown[] = []): Promise<void> {
+async function warmUp(r: ReturnType<typeof workQueue>, seen: unknown[] = []): Promise<void> {
   await r.sender(r.process('warm')).send(jobs().resize, everywhere);
   await r.clock.advance(1_000);
   seen.length = 0;
 }
 
 /** Rejects all commits of `process` until the returned function is called. */
-function noCommits(r: ReturnType<typeof rig>, process = 'a'): () => void {
+function noCommits(r: ReturnType<typeof workQueue>, process = 'a'): () => void {
   r.world.faults = (one) =>
     one.process === process && one.call === 'commit' ? { error: unreachable(), done: false } : undefined;
   return () => (r.world.faults = undefined);
 }
 
 test('a process does not repeat finished messages after it loses and regains their partitions', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const seen: number[] = [];
@@ -63,7 +63,7 @@ test('a process does not repeat finished messages after it loses and regains the
 });
 
 test('a regained partition keeps settled messages above unsettled ones, and failed attempts', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs({ attempts: 3, backoffMs: 5_000 });
   const seen: string[] = [];
@@ -85,7 +85,7 @@ test('a regained partition keeps settled messages above unsettled ones, and fail
 });
 
 test('a handler still running when its partition is regained is not doubled', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const { wait, open } = gates();
@@ -108,7 +108,7 @@ test('a handler still running when its partition is regained is not doubled', as
 });
 
 test('a handler that ends while its partition is elsewhere is not repeated', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const { wait, open } = gates();
@@ -137,7 +137,7 @@ test('a handler that ends while its partition is elsewhere is not repeated', asy
 });
 
 test('no message of a key starts while a handler from before the loss runs', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs({ retry: 'aside', attempts: 5, backoffMs: 1_000 });
   const { wait, open } = gates();
@@ -158,7 +158,7 @@ test('no message of a key starts while a handler from before the loss runs', asy
 });
 
 test('a handler aborted by a partition loss restarts once, after it has ended', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const seen: string[] = [];
@@ -180,7 +180,7 @@ test('a handler aborted by a partition loss restarts once, after it has ended', 
 });
 
 test('a message whose parking is acknowledged after the loss is neither repeated nor parked again', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const seen: number[] = [];
@@ -199,7 +199,7 @@ test('a message whose parking is acknowledged after the loss is neither repeated
 });
 
 test('a queue that closes without a commit and is opened again repeats nothing', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs({ handoverMs: 1_000 });
   const { wait, open } = gates();
@@ -228,7 +228,7 @@ test('a queue that closes without a commit and is opened again repeats nothing',
 });
 
 test('messages that another process settled meanwhile are not repeated', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const seen: string[] = [];
@@ -260,7 +260,7 @@ test.each([
   // The topic was deleted and recreated, and another process has worked on it.
   ['committed for another log of the same name', encodeState(4, emptyState(4), 1_000)],
 ])('an offset that is %s overrides the remembered progress', async (_, state) => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   const seen: number[] = [];
@@ -281,7 +281,7 @@ test.each([
 });
 
 test('progress is kept after many commits that failed', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs({ attempts: 5, backoffMs: 1_000_000 });
   const seen: string[] = [];
@@ -300,7 +300,7 @@ test('progress is kept after many commits that failed', async () => {
 });
 
 test('a record that is resent after a partition loss is dropped as a duplicate', async () => {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   const seen: number[] = [];
@@ -319,10 +319,11 @@ test('a record that is resent after a partition loss is dropped as a duplicate',
 });
 
 describe('a process that cannot commit', () => {
-  const states = (r: ReturnType<typeof rig>) => r.of('state').map(({ part, ok, reason }) => ({ part, ok, reason }));
+  const states = (r: ReturnType<typeof workQueue>) =>
+    r.of('state').map(({ part, ok, reason }) => ({ part, ok, reason }));
 
   test('stops starting messages 2 s after a due commit, until commits are accepted', async () => {
-    const r = rig();
+    const r = workQueue();
     const a = r.process('a');
     const { resize } = jobs();
     const seen: number[] = [];
@@ -353,7 +354,7 @@ describe('a process that cannot commit', () => {
   });
 
   test('stops at 5,000 uncommitted messages of a partition', async () => {
-    const r = rig();
+    const r = workQueue();
     const a = r.process('a');
     const { resize } = jobs();
     let seen = 0;
@@ -370,7 +371,7 @@ describe('a process that cannot commit', () => {
   });
 
   test('commits early when many messages settle within commitMs', async () => {
-    const r = rig();
+    const r = workQueue();
     const a = r.process('a');
     const { resize } = jobs();
     let seen = 0;

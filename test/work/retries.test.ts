@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { BusError } from '../../src/base/errors';
 import type { Job } from '../support/work-queue';
-import { gates, jobs, loose, parked, rig, topic } from '../support/work-queue';
+import { gates, jobs, loose, parked, workQueue, topic } from '../support/work-queue';
 
 const fails = (message = 'no disk'): never => {
   throw new Error(message);
 };
 
 test('a failed message is retried with doubled waits, and parked after its last attempt', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 4, backoffMs: 500 });
   await r.sender(p).send(resize, [{ n: 1 }]);
@@ -53,7 +53,7 @@ test('a failed message is retried with doubled waits, and parked after its last 
 });
 
 test('a parked message keeps the causes of its errors, and its reason names them', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 1 });
   await r.sender(p).send(resize, [{ n: 1 }]);
@@ -76,7 +76,7 @@ test('a parked message keeps the causes of its errors, and its reason names them
 });
 
 test('a parked message has its original bytes and header', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs();
   await r.sender(p).send(resize, [{ n: 1, key: 'ü' }]);
@@ -98,7 +98,7 @@ test('a parked message has its original bytes and header', async () => {
 test("'in-order' blocks the key during the wait, 'aside' does not, and neither blocks other keys", async () => {
   const orders: Record<string, string[]> = {};
   for (const retry of ['in-order', 'aside'] as const) {
-    const r = rig();
+    const r = workQueue();
     const p = r.process('a');
     const { resize } = jobs({ retry, backoffMs: 1_000 });
     const sends = ['a1', 'a2', 'b1', 'a3', 'b2'].map((name) => ({ n: Number(name[1]), key: name.charAt(0) }));
@@ -119,7 +119,7 @@ test("'in-order' blocks the key during the wait, 'aside' does not, and neither b
 });
 
 test('a body that its schema rejects is parked immediately, with the field', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   await r.sender(p).send(jobs().resize, [{ n: 1 }, { n: 2 }]);
   const strict = jobs({}, z.object({ n: z.number().min(2) }));
@@ -146,7 +146,7 @@ test.each<[string, () => unknown]>([
     },
   ],
 ])('a handler that throws %s is retried and parked, and the next message is handled', async (_what, thrown) => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 2 });
   await r.sender(p).send(
@@ -166,7 +166,7 @@ test.each<[string, () => unknown]>([
 });
 
 test('an Invalid thrown within the handler is retried', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs();
   await r.sender(p).send(resize, [{ n: 1 }]);
@@ -180,7 +180,7 @@ test('an Invalid thrown within the handler is retried', async () => {
 });
 
 test('unreadable bodies and headers are parked unchanged while their neighbors are handled', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs();
   const key = Buffer.from('k');
@@ -202,7 +202,7 @@ test('unreadable bodies and headers are parked unchanged while their neighbors a
 });
 
 test('numbers and keys that JavaScript cannot represent exactly are parked with their path', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs();
   const put = (value: Uint8Array) => ({ partition: 3, key: Buffer.from('k'), value, headers: {} });
@@ -230,7 +230,7 @@ test('numbers and keys that JavaScript cannot represent exactly are parked with 
 });
 
 test("a foreign producer's record gets its id from its offset and the only entry", async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = loose();
   await r.append(p, { partition: 2, key: null, value: Buffer.from([0x81, 0xa1, 0x6e, 7]), headers: { other: 'x' } }); // {n: 7}
@@ -241,7 +241,7 @@ test("a foreign producer's record gets its id from its offset and the only entry
 });
 
 test('messages of another kind or without an entry are parked unchanged', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = loose();
   const bus = '1 request photos.resize id-1 web#1 -';
@@ -261,7 +261,7 @@ test('messages of another kind or without an entry are parked unchanged', async 
 });
 
 test.each([true, false])('a park of unknown outcome (done: %s) is retried before the message settles', async (done) => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 1 });
   await r.sender(p).send(resize, [{ n: 1 }]);
@@ -283,7 +283,7 @@ test.each([true, false])('a park of unknown outcome (done: %s) is retried before
 });
 
 test('a message whose park is not confirmed is not committed when its process dies', async () => {
-  const r = rig();
+  const r = workQueue();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ attempts: 1 });
   await r.sender(a).send(resize, [{ n: 1 }]);
@@ -298,7 +298,7 @@ test('a message whose park is not confirmed is not committed when its process di
 });
 
 test('the note of a parked message is bounded and keeps the last 20 attempts', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 60, backoffMs: 1 });
   await r.sender(p).send(resize, [{ n: 1 }]);
@@ -311,7 +311,7 @@ test('the note of a parked message is bounded and keeps the last 20 attempts', a
 });
 
 test('a retried message set aside waits for the running message of its key', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const { resize } = jobs({ retry: 'aside', backoffMs: 100 });
   await r.sender(p).send(resize, [

@@ -13,7 +13,7 @@ import { openSender } from '../../src/work/submit';
 import type { Sender, SenderParts } from '../../src/work/types';
 import type { AnyEntry, Schema } from '../../src/contract/types';
 import { heavy } from '../heavy';
-import { gates, jobs, rig, type Job } from '../support/work-queue';
+import { gates, jobs, workQueue, type Job } from '../support/work-queue';
 
 const { resize, sharpen, added } = defineModule('photos', {
   resize: work(z.object({ id: z.string(), width: z.string().transform(Number) }), {
@@ -444,7 +444,7 @@ test('each stored message emits one notice', async () => {
 });
 
 test('a second rejected body of a list causes no unhandled rejection', async () => {
-  const r = rig();
+  const r = workQueue();
   const { wait, open } = gates();
   const schema: Schema<Job> = {
     '~standard': {
@@ -469,7 +469,7 @@ test('a second rejected body of a list causes no unhandled rejection', async () 
 
 test('a message that waits for an asynchronous schema counts as pending until rejected', async () => {
   jest.replaceProperty(limits, 'sendingMax', 10 as never);
-  const r = rig();
+  const r = workQueue();
   const { wait, open } = gates();
   const schema: Schema<Job> = {
     '~standard': {

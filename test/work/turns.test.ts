@@ -1,12 +1,12 @@
 /** Time that handlers block the event loop, in virtual time, in which only handlers take time. */
 import type { Clock } from '../../src/base/clock';
-import { jobs, rig } from '../support/work-queue';
+import { jobs, workQueue } from '../support/work-queue';
 
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
 
 /** Starts 300 handlers of `eachMs`, and returns the longest time from one timer to the next. */
 async function heldFor(eachMs: number, run: (work: () => void) => unknown): Promise<number> {
-  const r = rig();
+  const r = workQueue();
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(300));

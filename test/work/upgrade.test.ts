@@ -5,7 +5,7 @@ import type { Run } from '../../src/delivery/deliver';
 import type { MemoryProcess } from '../../src/memory';
 import type { QueueConsumer } from '../../src/work/types';
 import { heavy } from '../heavy';
-import { jobs, rig, topic, type Job } from '../support/work-queue';
+import { jobs, workQueue, topic, type Job } from '../support/work-queue';
 
 const { resize } = jobs();
 const [crop, rotate] = [
@@ -14,8 +14,8 @@ const [crop, rotate] = [
 ];
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
 
-function crew() {
-  const r = rig();
+function trackedQueue() {
+  const r = workQueue();
   const handled: string[] = [];
   const sentMs = new Map<string, number>();
   let slowestMs = 0;
@@ -45,7 +45,7 @@ function crew() {
 }
 
 test('jobs of a new entry reach the new version within a second', async () => {
-  const c = crew();
+  const c = trackedQueue();
   const older = await c.start(c.process('old'), resize);
   const newer = await c.start(c.process('new'), resize, crop);
   await c.clock.advance(1_000);
@@ -66,7 +66,7 @@ test('jobs of a new entry reach the new version within a second', async () => {
 });
 
 test('partitions without jobs of the new entry stay with the instance of the old version', async () => {
-  const c = crew();
+  const c = trackedQueue();
   const older = await c.start(c.process('old'), resize);
   await c.start(c.process('new'), resize, crop);
   await c.clock.advance(1_000);
@@ -84,7 +84,7 @@ test('partitions without jobs of the new entry stay with the instance of the old
 });
 
 test('a message without a serving instance waits, is reported once, and is handled later', async () => {
-  const c = crew();
+  const c = trackedQueue();
   const older = await c.start(c.process('old'), resize);
   const second = await c.start(c.process('old2'), resize);
   await c.clock.advance(1_000);
@@ -101,7 +101,7 @@ test('a message without a serving instance waits, is reported once, and is handl
 });
 
 test('an instance that met unserved jobs everywhere gets partitions back only when alone', async () => {
-  const c = crew();
+  const c = trackedQueue();
   const older = await c.start(c.process('old'), resize);
   await c.send(crop, numbers(100));
   await c.clock.advance(1_000);
@@ -115,7 +115,7 @@ test('an instance that met unserved jobs everywhere gets partitions back only wh
 });
 
 heavy('two versions that each serve a different entry handle all jobs within 12 s', async () => {
-  const c = crew();
+  const c = trackedQueue();
   const older = await c.start(c.process('old'), resize, crop);
   const newer = await c.start(c.process('new'), resize, rotate);
   await c.clock.advance(1_000);
@@ -135,7 +135,7 @@ heavy('two versions that each serve a different entry handle all jobs within 12 
 });
 
 test('messages of paused entries do not move their partitions all the time', async () => {
-  const c = crew();
+  const c = trackedQueue();
   const paused = { limits: () => ({ concurrency: 0 }) };
   const of = (...entries: AnyEntry[]) =>
     new Map(entries.map((entry) => [entry.name, { entry, run: (() => undefined) as Run }]));
@@ -148,7 +148,7 @@ test('messages of paused entries do not move their partitions all the time', asy
 });
 
 test('key order and attempt counts are kept when a partition moves', async () => {
-  const r = rig();
+  const r = workQueue();
   const seen: string[] = [];
   const { resize: first } = jobs({ attempts: 3, backoffMs: 200 });
   const second = { ...first, name: 'photos.crop' };

@@ -21,7 +21,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
   const paths = pathsOf(suite.ns);
 
   /** Makes an instance start a new session while the servers still keep the one before. */
-  async function beginAnew(one: Opened): Promise<void> {
+  async function startNewSession(one: Opened): Promise<void> {
     const before = one.session.connection?.session;
     const keep = one.session as unknown as { ticket: unknown };
     Object.defineProperty(keep, 'ticket', { configurable: true, get: () => undefined, set: (_ticket) => {} });
@@ -36,7 +36,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     const mark = `${paths.base}/mark`;
     await one.session.connection?.change([{ do: 'create', path: mark, data: '' }]); // removed when this session ends
     const names = await watchNames(caller, 'stale');
-    await beginAnew(one);
+    await startNewSession(one);
     const owner = async () => (await caller.session.connection?.read(paths.instance('stale#1')))?.owner;
     await until('it is ours', async () => (await owner()) === one.session.connection?.session);
     const kept = names.length;

@@ -3,31 +3,31 @@ import type { Notice } from '../../../src/base/notices';
 import { openNotices } from '../../../src/base/notices';
 import { openHealth } from '../../../src/bus/health';
 import type { Topic } from '../../../src/ports/log';
-import { FakeBench, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
+import { FakeKafka, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 const work: Topic = { name: 'a.b.work', partitions: 3, compacted: false, keepMs: null };
 type State = Extract<Notice, { type: 'state' }>;
 
 /** Opens an instance that reads all partitions of a topic, and collects its state notices. */
 async function open(more: Partial<Topic> = {}) {
-  const one = bench.process('one');
-  await bench.run(one.log.ensure({ ...work, ...more }));
+  const one = kafka.process('one');
+  await kafka.run(one.log.ensure({ ...work, ...more }));
   const holder = new Holder();
-  await bench.run(one.log.join('g', work.name, holder));
-  const reads = [...holder.owned.values()].map((owned) => bench.watch(owned.read(0, max, never)));
-  await bench.clock.advance(2_000);
+  await kafka.run(one.log.join('g', work.name, holder));
+  const reads = [...holder.owned.values()].map((owned) => kafka.watch(owned.read(0, max, never)));
+  await kafka.clock.advance(2_000);
   const states = (): State[] => one.heard.filter((notice) => notice.type === 'state');
   expect(states()).toEqual([]);
-  return { ...one, holder, reads, states, topic: bench.cluster.topics.get(work.name)! };
+  return { ...one, holder, reads, states, topic: kafka.cluster.topics.get(work.name)! };
 }
 /** Returns the health after these notices. */
 function healthAfter(states: readonly State[]) {
   const notices = openNotices();
-  const health = openHealth(bench.clock, notices, { refused: [] }, () => []);
+  const health = openHealth(kafka.clock, notices, { refused: [] }, () => []);
   for (const state of states) notices.emit(state);
   return health.read();
 }
@@ -53,46 +53,46 @@ describe('a changed setting of a topic', () => {
     const { topic, states } = await open();
     const before = topic.configs[name]!;
     topic.configs[name] = value;
-    await bench.clock.advance(61_000);
+    await kafka.clock.advance(61_000);
     expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
     const { reason } = states()[0]!;
     expect(reason).toContain(`${name} is ${value}, not ${before}: ${effect}`);
     expect(reason).toContain(`Restore it: ${setBack} ${name}=${before}`);
     expect(healthAfter(states())).toMatchObject({ live: true, ready: true, reasons: [{ part: 'topic a.b.work' }] });
     topic.configs[name] = before;
-    await bench.clock.advance(61_000);
+    await kafka.clock.advance(61_000);
     expect(states().slice(1)).toMatchObject([{ part: 'topic a.b.work', ok: true }]);
   });
 
   test('is reported in one notice with all changed settings, and again when another one changes', async () => {
     const { topic, states } = await open();
     Object.assign(topic.configs, { 'retention.ms': '1', 'retention.bytes': '1' });
-    await bench.clock.advance(300_000);
+    await kafka.clock.advance(300_000);
     expect(states()).toHaveLength(1);
     topic.configs['cleanup.policy'] = 'compact';
-    await bench.clock.advance(300_000);
+    await kafka.clock.advance(300_000);
     expect(states()).toHaveLength(2);
     expect(states()[1]!.reason).toMatch(/cleanup\.policy is compact.*retention\.ms=-1,retention\.bytes=-1/);
   });
 
   test('costs at most two requests a minute, independent of the number of topics', async () => {
     const { log } = await open();
-    for (let n = 0; n < 5; n++) await bench.run(log.ensure({ ...work, name: `a.b${n}.work` }));
-    const count = (): number => bench.cluster.asked('describeTopicConfigs').length;
+    for (let n = 0; n < 5; n++) await kafka.run(log.ensure({ ...work, name: `a.b${n}.work` }));
+    const count = (): number => kafka.cluster.asked('describeTopicConfigs').length;
     const before = count();
-    await bench.clock.advance(600_000);
+    await kafka.clock.advance(600_000);
     expect(count() - before).toBeGreaterThanOrEqual(10);
     expect(count() - before).toBeLessThanOrEqual(20);
   });
 
   test('cannot be detected without the right to read settings, which is reported', async () => {
     const { states } = await open();
-    bench.cluster.script = ({ name }) =>
+    kafka.cluster.script = ({ name }) =>
       name === 'describeTopicConfigs' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
-    await bench.clock.advance(61_000);
+    await kafka.clock.advance(61_000);
     expect(states()).toMatchObject([{ part: 'topic settings', ok: false, ready: true }]);
-    bench.cluster.script = undefined;
-    await bench.clock.advance(61_000);
+    kafka.cluster.script = undefined;
+    await kafka.clock.advance(61_000);
     expect(states().slice(1)).toMatchObject([{ part: 'topic settings', ok: true }]);
   });
 });
@@ -101,7 +101,7 @@ describe('partitions of a topic', () => {
   test('are reported when an operator adds some, with the steps to use them', async () => {
     const { topic, states } = await open();
     topic.partitions.push({ ...topic.partitions[0]!, records: [] });
-    await bench.clock.advance(61_000);
+    await kafka.clock.advance(61_000);
     expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
     expect(states()[0]!.reason).toContain('a.b.work has 4 partitions, but this version uses 3');
     expect(states()[0]!.reason).toContain('Stop its senders, wait until its queues are empty');
@@ -109,12 +109,12 @@ describe('partitions of a topic', () => {
 
   test('are reported after five seconds without a leader, with the broker to start', async () => {
     const { states } = await open();
-    for (const partition of [0, 2]) bench.cluster.lead(work.name, partition, null);
-    bench.cluster.nodes.get(3)!.up = false;
-    await bench.clock.advance(4_000);
+    for (const partition of [0, 2]) kafka.cluster.lead(work.name, partition, null);
+    kafka.cluster.nodes.get(3)!.up = false;
+    await kafka.clock.advance(4_000);
     const ofTopic = () => states().filter(({ part }) => part === 'topic a.b.work');
     expect(ofTopic()).toEqual([]);
-    await bench.clock.advance(30_000);
+    await kafka.clock.advance(30_000);
     expect(ofTopic()).toMatchObject([{ ok: false }]);
     expect(ofTopic()[0]!.reason).toMatch(/partitions 0, 2 of a\.b\.work have no leader.*Start broker 3/);
     expect(healthAfter(states()).ready).toBe(false);
@@ -122,16 +122,16 @@ describe('partitions of a topic', () => {
 
   test('are reported when they have too few in-sync replicas, with the brokers to start', async () => {
     const { states } = await open();
-    bench.cluster.kill(2);
-    bench.cluster.kill(3);
-    await bench.clock.advance(70_000);
+    kafka.cluster.kill(2);
+    kafka.cluster.kill(3);
+    await kafka.clock.advance(70_000);
     const ofTopic = states().filter(({ part }) => part === 'topic a.b.work');
     expect(ofTopic).toMatchObject([{ ok: false }]);
     expect(ofTopic[0]!.reason).toContain('fewer in-sync replicas than min.insync.replicas (2), so nothing is written');
     expect(ofTopic[0]!.reason).toContain('Start broker 2, 3');
-    bench.cluster.start(2);
-    bench.cluster.start(3);
-    await bench.clock.advance(70_000);
+    kafka.cluster.start(2);
+    kafka.cluster.start(3);
+    await kafka.clock.advance(70_000);
     expect(states().at(-1)).toMatchObject({ part: 'topic a.b.work', ok: true });
   });
 
@@ -142,10 +142,10 @@ describe('partitions of a topic', () => {
       [1, 3],
       [2, 1],
     ] as const)
-      bench.cluster.lead(work.name, partition, node);
-    await bench.run(log.append(work.name, [record('a', 1)]));
-    await bench.until(() => reads[1]!.settled, 5_000);
-    await bench.clock.advance(120_000);
+      kafka.cluster.lead(work.name, partition, node);
+    await kafka.run(log.append(work.name, [record('a', 1)]));
+    await kafka.until(() => reads[1]!.settled, 5_000);
+    await kafka.clock.advance(120_000);
     expect(states()).toEqual([]);
   });
 });
@@ -155,22 +155,22 @@ describe('an open transaction of another producer', () => {
     from,
     producerId: 1_002,
     id: 'billing-7',
-    startMs: bench.clock.now(),
+    startMs: kafka.clock.now(),
     timeoutMs: 60_000,
   });
   /** Opens a transaction that blocks partition 1 from its first record on, with a job behind it. */
   async function hold() {
     const opened = await open();
     opened.topic.partitions[1]!.open = transaction(0);
-    await bench.run(opened.log.append(work.name, [record('theirs', 1), record('ours', 1)]));
+    await kafka.run(opened.log.append(work.name, [record('theirs', 1), record('ours', 1)]));
     return opened;
   }
 
   test('is reported after ten seconds with its identity and the command to abort it', async () => {
     const { states } = await hold();
-    await bench.clock.advance(9_000);
+    await kafka.clock.advance(9_000);
     expect(states()).toEqual([]);
-    await bench.clock.advance(10_000);
+    await kafka.clock.advance(10_000);
     expect(states()).toMatchObject([{ part: 'transactions in a.b.work', ok: false, ready: true }]);
     const { reason } = states()[0]!;
     expect(reason).toContain('2 records of a.b.work cannot be read while transactions are open');
@@ -184,21 +184,21 @@ describe('an open transaction of another producer', () => {
 
   test('is reported once, and its end is reported when its records are read', async () => {
     const { states, topic, reads } = await hold();
-    await bench.clock.advance(120_000);
+    await kafka.clock.advance(120_000);
     expect(states()).toHaveLength(1);
-    expect(bench.cluster.asked('describeProducers')).toHaveLength(1);
+    expect(kafka.cluster.asked('describeProducers')).toHaveLength(1);
     topic.partitions[1]!.open = undefined;
-    await bench.until(() => reads[1]!.settled, 5_000);
+    await kafka.until(() => reads[1]!.settled, 5_000);
     expect(valuesOf(reads[1]!.value)).toEqual(['theirs', 'ours']);
-    await bench.clock.advance(2_000);
+    await kafka.clock.advance(2_000);
     expect(states().slice(1)).toMatchObject([{ part: 'transactions in a.b.work', ok: true }]);
   });
 
   test('is reported with the command that finds it when the brokers do not describe it', async () => {
-    bench.cluster.script = ({ name }) =>
+    kafka.cluster.script = ({ name }) =>
       name === 'describeProducers' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
     const { states } = await hold();
-    await bench.clock.advance(20_000);
+    await kafka.clock.advance(20_000);
     expect(states()[0]!.reason).toContain('partition 1 from offset 0. Find them with kafka-transactions.sh');
   });
 
@@ -206,22 +206,22 @@ describe('an open transaction of another producer', () => {
     const { states, topic, log } = await open();
     for (let n = 0; n < 10; n++) {
       topic.partitions[1]!.open = transaction(topic.partitions[1]!.end);
-      await bench.run(log.append(work.name, [record('theirs', 1)]));
-      await bench.clock.advance(5_000);
+      await kafka.run(log.append(work.name, [record('theirs', 1)]));
+      await kafka.clock.advance(5_000);
       topic.partitions[1]!.open = undefined;
-      await bench.clock.advance(100);
+      await kafka.clock.advance(100);
     }
     expect(states()).toEqual([]);
   });
 
   test('is listed by the log, whose bounds end at its first record', async () => {
     const { log } = await hold();
-    expect(await bench.run(log.bounds(work.name))).toEqual([
+    expect(await kafka.run(log.bounds(work.name))).toEqual([
       { partition: 0, start: 0, end: 0 },
       { partition: 1, start: 0, end: 0, high: 2 },
       { partition: 2, start: 0, end: 0 },
     ]);
-    expect(await bench.run(log.openTransactions(work.name, [0, 1]))).toMatchObject([
+    expect(await kafka.run(log.openTransactions(work.name, [0, 1]))).toMatchObject([
       { partition: 1, offset: 0, id: 'billing-7', producerId: 1_002, timeoutMs: 60_000 },
     ]);
   });
@@ -230,24 +230,24 @@ describe('an open transaction of another producer', () => {
 describe('the right to write', () => {
   test('is reported as missing until a record is accepted again', async () => {
     const { log, states } = await open();
-    bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
-    const error = await bench.refusal(log.append(work.name, [record('a')]));
+    kafka.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const error = await kafka.refusal(log.append(work.name, [record('a')]));
     expect(error).toMatchObject({ code: 'NotAllowed' });
-    await bench.clock.advance(1_000);
+    await kafka.clock.advance(1_000);
     expect(states()).toMatchObject([{ part: 'writing a.b.work', ok: false }]);
     expect(states()[0]!.reason).toContain('TOPIC_AUTHORIZATION_FAILED');
     expect(states()[0]!.reason).toContain('kafka-acls.sh');
-    bench.cluster.refuse = undefined;
-    await bench.run(log.append(work.name, [record('b')]));
-    await bench.clock.advance(1_000);
+    kafka.cluster.refuse = undefined;
+    await kafka.run(log.append(work.name, [record('b')]));
+    await kafka.clock.advance(1_000);
     expect(states().slice(1)).toMatchObject([{ part: 'writing a.b.work', ok: true }]);
   });
 
   test('is reported as restored when no record was rejected for a minute', async () => {
     const { log, states } = await open();
-    bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
-    await bench.refusal(log.append(work.name, [record('a')]));
-    await bench.clock.advance(62_000);
+    kafka.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
+    await kafka.refusal(log.append(work.name, [record('a')]));
+    await kafka.clock.advance(62_000);
     expect(states().map(({ ok }) => ok)).toEqual([false, true]);
   });
 });

@@ -3,82 +3,82 @@ import type { Notice } from '../../../src/base/notices';
 import { Fetcher } from '../../../src/kafka/consume/fetcher';
 import { openTail } from '../../../src/kafka/consume/tail';
 import type { FetchRequest } from '../../../src/kafka/protocol/types';
-import { FakeBench, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
+import { FakeKafka, Holder, max, never, record, valuesOf } from '../../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 async function read(tail: Tail, count: number): Promise<Stored[]> {
   const found: Stored[] = [];
-  while (found.length < count) found.push(...(await bench.run(tail.read(max))));
+  while (found.length < count) found.push(...(await kafka.run(tail.read(max))));
   return found;
 }
 /** Returns node, connection, number of partitions and maximum wait of each fetch so far. */
 const fetches = () =>
-  bench.cluster.asked('fetch').map(({ node, channel, args }) => {
+  kafka.cluster.asked('fetch').map(({ node, channel, args }) => {
     const { partitions, maxWaitMs } = args[0] as FetchRequest;
     return { node, channel, partitions: partitions.length, maxWaitMs };
   });
 
 describe('a tail', () => {
   it('fetches all partitions of a leader in one request, on the connection for tails', async () => {
-    const { log, topic } = await bench.open(9);
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(400);
+    const { log, topic } = await kafka.open(9);
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(400);
     expect(fetches().toSorted((a, b) => a.node - b.node)).toEqual(
       [1, 2, 3].map((node) => ({ node, channel: 'tails', partitions: 3, maxWaitMs: 500 })),
     );
-    await bench.run(log.append(topic, [record('a', 4)]));
-    await bench.clock.advance(5);
+    await kafka.run(log.append(topic, [record('a', 4)]));
+    await kafka.clock.advance(5);
     expect(valuesOf(reading.value)).toEqual(['a']);
   });
 
   it('fetches nothing before the first read, and closes without waiting for a fetch', async () => {
-    const { log, topic } = await bench.open();
-    const tail = await bench.run(log.tail(topic, 'start'));
-    await bench.clock.advance(1_000);
+    const { log, topic } = await kafka.open();
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    await kafka.clock.advance(1_000);
     expect(fetches()).toEqual([]);
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(100);
-    const beganMs = bench.clock.mono();
-    await bench.run(tail.close());
-    await bench.run(log.close());
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(100);
+    const beganMs = kafka.clock.mono();
+    await kafka.run(tail.close());
+    await kafka.run(log.close());
     expect(reading).toMatchObject({ settled: true, value: [] });
-    expect(bench.clock.mono()).toBe(beganMs);
+    expect(kafka.clock.mono()).toBe(beganMs);
   });
 
   it('is rejected with Closed when the log closes during opening, like a joining member', async () => {
-    const { topic } = await bench.open();
-    bench.cluster.script = () => ({ delayMs: 100 });
-    const one = bench.process('two');
-    const tail = bench.watch(one.log.tail(topic, 'end'));
-    const member = bench.watch(one.log.join('g', topic, new Holder()));
-    await bench.clock.advance(50);
-    await bench.run(one.log.close());
-    await bench.until(() => tail.settled && member.settled);
+    const { topic } = await kafka.open();
+    kafka.cluster.script = () => ({ delayMs: 100 });
+    const one = kafka.process('two');
+    const tail = kafka.watch(one.log.tail(topic, 'end'));
+    const member = kafka.watch(one.log.join('g', topic, new Holder()));
+    await kafka.clock.advance(50);
+    await kafka.run(one.log.close());
+    await kafka.until(() => tail.settled && member.settled);
     expect([tail.error, member.error]).toMatchObject([{ code: 'Closed' }, { code: 'Closed' }]);
-    await bench.clock.advance(60_000);
-    expect(bench.cluster.asked('joinGroup')).toEqual([]);
+    await kafka.clock.advance(60_000);
+    expect(kafka.cluster.asked('joinGroup')).toEqual([]);
   });
 
   it('leaves a leader that does not know of its replacement within 32 s', async () => {
-    const { log, topic } = await bench.open();
-    const tail = await bench.run(bench.process('reader').log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(1_000);
-    bench.cluster.cutOff = 1;
-    bench.cluster.lead(topic, 0, 2);
-    await bench.run(log.append(topic, [record('new')]));
-    await bench.clock.advance(32_000);
+    const { log, topic } = await kafka.open();
+    const tail = await kafka.run(kafka.process('reader').log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(1_000);
+    kafka.cluster.cutOff = 1;
+    kafka.cluster.lead(topic, 0, 2);
+    await kafka.run(log.append(topic, [record('new')]));
+    await kafka.clock.advance(32_000);
     expect(valuesOf(reading.value)).toEqual(['new']);
   });
 
   it('skips and repeats no record while leaders move, die and freeze', async () => {
-    const { log, topic } = await bench.open(3);
-    const reader = bench.process('reader');
-    const tail = await bench.run(reader.log.tail(topic, 'start'));
+    const { log, topic } = await kafka.open(3);
+    const reader = kafka.process('reader');
+    const tail = await kafka.run(reader.log.tail(topic, 'start'));
     const found: Stored[] = [];
     let reading = true;
     const loop = (async () => {
@@ -86,9 +86,9 @@ describe('a tail', () => {
     })();
     let sent = 0;
     const send = async (): Promise<void> => {
-      for (let n = 0; n < 20; n++) await bench.run(log.append(topic, [record(`${sent}`, sent++ % 3)]), 120_000);
+      for (let n = 0; n < 20; n++) await kafka.run(log.append(topic, [record(`${sent}`, sent++ % 3)]), 120_000);
     };
-    const { cluster } = bench;
+    const { cluster } = kafka;
     await send();
     cluster.lead(topic, 0, 2);
     await send();
@@ -103,9 +103,9 @@ describe('a tail', () => {
     cluster.thaw(2);
     cluster.lead(topic, 2, 2);
     await send();
-    await bench.until(() => found.length >= sent);
+    await kafka.until(() => found.length >= sent);
     reading = false;
-    await bench.run(Promise.all([tail.close(), loop]));
+    await kafka.run(Promise.all([tail.close(), loop]));
     for (let partition = 0; partition < 3; partition++) {
       const offsets = found.filter((one) => one.partition === partition).map(({ offset }) => offset);
       expect(offsets).toEqual(Array.from({ length: cluster.partition({ topic, partition }).end }, (_, n) => n));
@@ -113,32 +113,32 @@ describe('a tail', () => {
   });
 
   it('reads from the new leader within 200 ms after the old one died', async () => {
-    const { log, topic } = await bench.open();
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(100);
-    bench.cluster.kill(1);
-    await bench.run(log.append(topic, [record('a')]));
-    const beganMs = bench.clock.mono();
-    await bench.until(() => reading.settled);
-    expect(bench.clock.mono() - beganMs).toBeLessThan(200);
+    const { log, topic } = await kafka.open();
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(100);
+    kafka.cluster.kill(1);
+    await kafka.run(log.append(topic, [record('a')]));
+    const beganMs = kafka.clock.mono();
+    await kafka.until(() => reading.settled);
+    expect(kafka.clock.mono() - beganMs).toBeLessThan(200);
   });
 
   it('returns to each of several tails of one partition all records behind its own offset', async () => {
-    const { log, topic } = await bench.open();
-    for (let n = 0; n < 10; n++) await bench.run(log.append(topic, [record(`${n}`)]));
-    const early = await bench.run(log.tail(topic, 'start'));
-    const late = await bench.run(log.tail(topic, 'end'));
-    const middle = await bench.run(log.tail(topic, [{ partition: 0, offset: 5 }]));
-    const waiting = bench.watch(late.read({ messages: 1, bytes: 1 }));
+    const { log, topic } = await kafka.open();
+    for (let n = 0; n < 10; n++) await kafka.run(log.append(topic, [record(`${n}`)]));
+    const early = await kafka.run(log.tail(topic, 'start'));
+    const late = await kafka.run(log.tail(topic, 'end'));
+    const middle = await kafka.run(log.tail(topic, [{ partition: 0, offset: 5 }]));
+    const waiting = kafka.watch(late.read({ messages: 1, bytes: 1 }));
     const [all, some] = [await read(early, 10), await read(middle, 5)];
     expect([valuesOf(all).length, valuesOf(some)[0]]).toEqual([10, '5']);
-    const reads = [early, middle].map((tail) => bench.watch(tail.read(max)));
-    await bench.clock.advance(2_000); // one request now serves all three
-    await bench.run(log.append(topic, [record('new')]));
-    const beganMs = bench.clock.mono();
-    await bench.until(() => waiting.settled && reads.every(({ settled }) => settled));
-    expect(bench.clock.mono() - beganMs).toBeLessThan(50);
+    const reads = [early, middle].map((tail) => kafka.watch(tail.read(max)));
+    await kafka.clock.advance(2_000); // one request now serves all three
+    await kafka.run(log.append(topic, [record('new')]));
+    const beganMs = kafka.clock.mono();
+    await kafka.until(() => waiting.settled && reads.every(({ settled }) => settled));
+    expect(kafka.clock.mono() - beganMs).toBeLessThan(50);
     const news = [...reads, waiting].map(({ value }) => value?.[0]);
     expect(news.map((one) => valuesOf(one && [one]))).toEqual([['new'], ['new'], ['new']]);
     news[0]!.value!.fill(0);
@@ -146,70 +146,70 @@ describe('a tail', () => {
   });
 
   it('reads existing records without waiting for the long poll of another tail', async () => {
-    const { log, topic } = await bench.open();
-    await bench.run(log.append(topic, [record('a')]));
-    const idle = await bench.run(log.tail(topic, 'end'));
+    const { log, topic } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a')]));
+    const idle = await kafka.run(log.tail(topic, 'end'));
     void idle.read(max);
-    await bench.clock.advance(100);
-    const fresh = await bench.run(log.tail(topic, 'start'));
-    const beganMs = bench.clock.mono();
+    await kafka.clock.advance(100);
+    const fresh = await kafka.run(log.tail(topic, 'start'));
+    const beganMs = kafka.clock.mono();
     expect(valuesOf(await read(fresh, 1))).toEqual(['a']);
-    expect(bench.clock.mono() - beganMs).toBeLessThan(20);
+    expect(kafka.clock.mono() - beganMs).toBeLessThan(20);
   });
 
   it('rejects with OutOfRangeError when its offset was trimmed, and continues at the start', async () => {
-    const { log, topic } = await bench.open();
-    for (let n = 0; n < 4; n++) await bench.run(log.append(topic, [record(`${n}`)]));
-    const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 1 }]));
-    await bench.run(log.trim(topic, 0, 3));
-    const error = await bench.refusal(tail.read(max));
+    const { log, topic } = await kafka.open();
+    for (let n = 0; n < 4; n++) await kafka.run(log.append(topic, [record(`${n}`)]));
+    const tail = await kafka.run(log.tail(topic, [{ partition: 0, offset: 1 }]));
+    await kafka.run(log.trim(topic, 0, 3));
+    const error = await kafka.refusal(tail.read(max));
     expect(error).toBeInstanceOf(OutOfRangeError);
     expect(error).toMatchObject({ from: 1, start: 3 });
     expect(valuesOf(await read(tail, 1))).toEqual(['3']);
   });
 
   it('rejects with OutOfRangeError only when the end of the log stays below its offset', async () => {
-    const { log, topic, heard } = await bench.open();
-    await bench.run(log.append(topic, [record('a'), record('b')]));
-    const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 2 }]));
-    const partition = bench.cluster.partition({ topic, partition: 0 });
+    const { log, topic, heard } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a'), record('b')]));
+    const tail = await kafka.run(log.tail(topic, [{ partition: 0, offset: 2 }]));
+    const partition = kafka.cluster.partition({ topic, partition: 0 });
     partition.end = 1;
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(2_000);
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(2_000);
     expect(reading.settled).toBe(false);
     partition.end = 2;
-    bench.cluster.lead(topic, 0, 2);
-    await bench.run(log.append(topic, [record('c')]));
-    await bench.until(() => reading.settled);
+    kafka.cluster.lead(topic, 0, 2);
+    await kafka.run(log.append(topic, [record('c')]));
+    await kafka.until(() => reading.settled);
     expect(valuesOf(reading.value)).toEqual(['c']);
     // The topic was deleted and recreated.
     Object.assign(partition, { records: [], start: 0, end: 0 });
-    expect(await bench.refusal(tail.read(max))).toBeInstanceOf(OutOfRangeError);
+    expect(await kafka.refusal(tail.read(max))).toBeInstanceOf(OutOfRangeError);
     expect(heard.some((notice) => notice.type === 'log' && notice.message.includes('the topic recreated'))).toBe(true);
-    await bench.run(log.append(topic, [record('d')]));
+    await kafka.run(log.append(topic, [record('d')]));
     expect(valuesOf(await read(tail, 1))).toEqual(['d']);
   });
 
   it('skips a batch that cannot be decoded, with a notice', async () => {
-    const { log, topic, heard } = await bench.open();
-    await bench.run(log.append(topic, [record('a'), record('bad'), record('c')]));
-    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNDECODABLE' };
-    const tail = await bench.run(log.tail(topic, 'start'));
+    const { log, topic, heard } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a'), record('bad'), record('c')]));
+    kafka.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNDECODABLE' };
+    const tail = await kafka.run(log.tail(topic, 'start'));
     expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
     expect(heard.find(({ type }) => type === 'dropped')).toMatchObject({ what: `${topic}/0/1-1` });
-    expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, max)))).toEqual(['c']);
+    expect(valuesOf(await kafka.run(log.peek(topic, { partition: 0, offset: 1 }, max)))).toEqual(['c']);
   });
 
   it('returns an error that no retry resolves to the reader, which alone reports it', async () => {
-    const { log, topic, heard } = await bench.open();
-    await bench.run(log.append(topic, [record('a')]));
-    bench.cluster.faultOfReads = 'INVALID_REQUEST';
-    const tail = await bench.run(log.tail(topic, 'start'));
-    for (let n = 0; n < 5; n++) expect(String(await bench.refusal(tail.read(max)))).toContain('INVALID_REQUEST');
-    await bench.clock.advance(5_000);
+    const { log, topic, heard } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a')]));
+    kafka.cluster.faultOfReads = 'INVALID_REQUEST';
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    for (let n = 0; n < 5; n++) expect(String(await kafka.refusal(tail.read(max)))).toContain('INVALID_REQUEST');
+    await kafka.clock.advance(5_000);
     expect(heard.filter(({ type }) => type === 'state')).toEqual([]);
-    bench.cluster.faultOfReads = undefined;
-    await bench.refusal(tail.read(max)); // received before
+    kafka.cluster.faultOfReads = undefined;
+    await kafka.refusal(tail.read(max)); // received before
     expect(valuesOf(await read(tail, 1))).toEqual(['a']);
   });
 
@@ -229,131 +229,131 @@ describe('a tail', () => {
   it.each([3, 2 ** 29 + 5])(
     'reads damaged records once they arrive intact, although the damage seemed to end at %d',
     async (until) => {
-      const { log, topic, heard } = await bench.open();
+      const { log, topic, heard } = await kafka.open();
       const values = Array.from({ length: 10 }, (_, n) => `${n}`);
-      await bench.run(
+      await kafka.run(
         log.append(
           topic,
           values.map((value) => record(value)),
         ),
       );
-      const tail = await bench.run(log.tail(topic, 'start'));
-      bench.cluster.spoil = { topic, partition: 0, offset: 2, until };
+      const tail = await kafka.run(log.tail(topic, 'start'));
+      kafka.cluster.spoil = { topic, partition: 0, offset: 2, until };
       const { found, errors } = reads(tail);
-      await bench.clock.advance(30_000);
+      await kafka.clock.advance(30_000);
       expect(found).toEqual(['0', '1']);
       expect(states(heard)).toEqual([[`reading ${topic}`, false, expect.stringContaining('bad bytes')]]);
-      bench.cluster.spoil = undefined;
-      await bench.clock.advance(5_000);
+      kafka.cluster.spoil = undefined;
+      await kafka.clock.advance(5_000);
       expect([found, errors]).toEqual([values, []]);
       expect(states(heard).slice(1)).toEqual([[`reading ${topic}`, true, expect.any(String)]]);
       expect(heard.filter(({ type }) => type === 'dropped')).toEqual([]);
-      await bench.run(tail.close());
+      await kafka.run(tail.close());
     },
   );
 
   it('skips a damaged record with a notice only after it was damaged for a minute', async () => {
-    const { log, topic, heard } = await bench.open();
-    await bench.run(
+    const { log, topic, heard } = await kafka.open();
+    await kafka.run(
       log.append(
         topic,
         ['a', 'b', 'c', 'd'].map((value) => record(value)),
       ),
     );
-    const tail = await bench.run(log.tail(topic, 'start'));
-    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    kafka.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
     const { found } = reads(tail);
-    await bench.until(() => heard.some(({ type }) => type === 'dropped'), 70_000);
-    expect(bench.clock.mono()).toBeGreaterThan(60_000);
-    bench.cluster.spoil = { topic, partition: 0, offset: 2, until: 3 };
-    await bench.clock.advance(50_000);
-    bench.cluster.spoil = undefined;
-    await bench.clock.advance(5_000);
+    await kafka.until(() => heard.some(({ type }) => type === 'dropped'), 70_000);
+    expect(kafka.clock.mono()).toBeGreaterThan(60_000);
+    kafka.cluster.spoil = { topic, partition: 0, offset: 2, until: 3 };
+    await kafka.clock.advance(50_000);
+    kafka.cluster.spoil = undefined;
+    await kafka.clock.advance(5_000);
     expect(found).toEqual(['a', 'c', 'd']);
     expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
-    await bench.run(tail.close());
+    await kafka.run(tail.close());
   });
 
   it('skips a damaged record of an inbox after two seconds, since callers wait behind it', async () => {
-    const { log, topic } = await bench.open();
-    await bench.run(
+    const { log, topic } = await kafka.open();
+    await kafka.run(
       log.append(
         topic,
         ['a', 'b', 'c'].map((value) => record(value)),
       ),
     );
-    const metadata = bench.view('inbox');
-    await bench.run(metadata.findTopic(topic));
+    const metadata = kafka.view('inbox');
+    await kafka.run(metadata.findTopic(topic));
     const fetcher = new Fetcher(metadata, 'inbox');
     const tail = openTail(fetcher, [{ topic, partition: 0, offset: 0 }], () => undefined);
     const { found } = reads(tail);
-    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
-    await bench.clock.advance(1_500);
+    kafka.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    await kafka.clock.advance(1_500);
     expect(found).toEqual(['a']);
-    await bench.clock.advance(1_500);
+    await kafka.clock.advance(1_500);
     expect(found).toEqual(['a', 'c']);
-    await bench.run(fetcher.close());
-    await bench.run(tail.close());
+    await kafka.run(fetcher.close());
+    await kafka.run(tail.close());
     metadata.close();
   });
 
   it('retries a peek at a damaged record, and skips it only if the damage persists', async () => {
-    const { log, topic } = await bench.open();
-    await bench.run(log.append(topic, [record('a'), record('b')]));
-    bench.cluster.spoil = { topic, partition: 0, offset: 0, until: 1 };
+    const { log, topic } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a'), record('b')]));
+    kafka.cluster.spoil = { topic, partition: 0, offset: 0, until: 1 };
     const look = () => log.peek(topic, { partition: 0, offset: 0 }, max);
-    expect(valuesOf(await bench.run(look()))).toEqual(['b']);
-    const seen = bench.watch(look());
-    await bench.clock.advance(5);
-    bench.cluster.spoil = undefined;
-    await bench.until(() => seen.settled);
+    expect(valuesOf(await kafka.run(look()))).toEqual(['b']);
+    const seen = kafka.watch(look());
+    await kafka.clock.advance(5);
+    kafka.cluster.spoil = undefined;
+    await kafka.until(() => seen.settled);
     expect(valuesOf(seen.value)).toEqual(['a', 'b']);
   });
 
   it('skips a batch of an unsupported compression, while a group stays at it', async () => {
-    const { log, topic, heard } = await bench.open();
-    await bench.run(
+    const { log, topic, heard } = await kafka.open();
+    await kafka.run(
       log.append(
         topic,
         ['a', 'b', 'c'].map((value) => record(value)),
       ),
     );
-    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNSUPPORTED_COMPRESSION_TYPE' };
-    const tail = await bench.run(log.tail(topic, 'start'));
+    kafka.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNSUPPORTED_COMPRESSION_TYPE' };
+    const tail = await kafka.run(log.tail(topic, 'start'));
     expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
     expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
     const holder = new Holder();
-    await bench.run(log.join('g', topic, holder));
-    await bench.until(() => holder.owned.has(0));
+    await kafka.run(log.join('g', topic, holder));
+    await kafka.until(() => holder.owned.has(0));
     const owned = holder.owned.get(0)!;
     for (let n = 0; n < 3; n++) {
-      expect(await bench.refusal(owned.read(1, max, never))).toMatchObject({ code: 'Config' });
+      expect(await kafka.refusal(owned.read(1, max, never))).toMatchObject({ code: 'Config' });
     }
-    bench.cluster.spoil = undefined; // a Node version that supports it
-    expect(valuesOf(await bench.run(owned.read(1, max, never)))).toEqual(['b', 'c']);
+    kafka.cluster.spoil = undefined; // a Node version that supports it
+    expect(valuesOf(await kafka.run(owned.read(1, max, never)))).toEqual(['b', 'c']);
     expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(1);
   });
 
   it('stops fetching while its reader does not read, and continues with the next read', async () => {
-    const { log, topic } = await bench.open();
-    for (let n = 0; n < 40; n++) await bench.run(log.append(topic, [record('x'.repeat(100_000))]));
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const [first] = await bench.run(tail.read({ messages: 1, bytes: 1 }));
+    const { log, topic } = await kafka.open();
+    for (let n = 0; n < 40; n++) await kafka.run(log.append(topic, [record('x'.repeat(100_000))]));
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const [first] = await kafka.run(tail.read({ messages: 1, bytes: 1 }));
     expect(first?.offset).toBe(0);
-    await bench.clock.advance(5_000);
+    await kafka.clock.advance(5_000);
     const fetched = fetches().length;
-    await bench.clock.advance(5_000);
+    await kafka.clock.advance(5_000);
     expect(fetches().length).toBe(fetched);
     expect(fetched).toBeLessThan(4);
     expect(await read(tail, 39)).toHaveLength(39);
   });
 
   it('rejects a read with NotAllowed without the right, and retries with the next read', async () => {
-    const { log, topic } = await bench.open();
-    bench.faults('fetch', { error: 'TOPIC_AUTHORIZATION_FAILED' });
-    const tail = await bench.run(log.tail(topic, 'start'));
-    expect(await bench.refusal(tail.read(max))).toMatchObject({ code: 'NotAllowed' });
-    await bench.run(log.append(topic, [record('a')]));
+    const { log, topic } = await kafka.open();
+    kafka.faults('fetch', { error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    expect(await kafka.refusal(tail.read(max))).toMatchObject({ code: 'NotAllowed' });
+    await kafka.run(log.append(topic, [record('a')]));
     expect(valuesOf(await read(tail, 1))).toEqual(['a']);
   });
 
@@ -361,90 +361,90 @@ describe('a tail', () => {
     heard.flatMap((notice) => (notice.type === 'state' ? [[notice.part, notice.ok, notice.reason]] : []));
 
   it('gives a slow broker more time, requests fewer bytes from it, and reports its state', async () => {
-    const { log, topic, heard } = await bench.open();
-    await bench.run(log.append(topic, [record('a')]));
-    bench.cluster.script = ({ name }) => (name === 'fetch' ? { delayMs: 6_000 } : undefined);
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.until(() => reading.settled, 30_000);
+    const { log, topic, heard } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a')]));
+    kafka.cluster.script = ({ name }) => (name === 'fetch' ? { delayMs: 6_000 } : undefined);
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.until(() => reading.settled, 30_000);
     expect(valuesOf(reading.value)).toEqual(['a']);
-    const [first, second] = bench.cluster.asked('fetch').map(({ args }) => (args[0] as FetchRequest).bytesMax);
+    const [first, second] = kafka.cluster.asked('fetch').map(({ args }) => (args[0] as FetchRequest).bytesMax);
     expect(second).toBeLessThan(first! / 2);
     expect(states(heard)).toEqual([
       [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 could not be read`)],
       [`reading ${topic}`, true, expect.any(String)],
     ]);
     // When the broker is fast again, the original size is requested.
-    bench.cluster.script = undefined;
+    kafka.cluster.script = undefined;
     for (let n = 0; n < 6; n++) {
-      await bench.run(log.append(topic, [record(`${n}`)]));
+      await kafka.run(log.append(topic, [record(`${n}`)]));
       await read(tail, 1);
     }
-    expect((bench.cluster.asked('fetch').at(-1)!.args[0] as FetchRequest).bytesMax).toBe(first);
+    expect((kafka.cluster.asked('fetch').at(-1)!.args[0] as FetchRequest).bytesMax).toBe(first);
   });
 
   it('reads from the new leader before the request to the slow old one times out', async () => {
-    const { log, topic } = await bench.open();
-    await bench.run(log.append(topic, [record('a')]));
-    bench.cluster.script = ({ name, node }) => (name === 'fetch' && node === 1 ? 'never' : undefined);
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(9_000); // the third request has a timeout of 8.5 s
-    bench.cluster.lead(topic, 0, 2);
-    await bench.until(() => reading.settled, 2_500);
+    const { log, topic } = await kafka.open();
+    await kafka.run(log.append(topic, [record('a')]));
+    kafka.cluster.script = ({ name, node }) => (name === 'fetch' && node === 1 ? 'never' : undefined);
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(9_000); // the third request has a timeout of 8.5 s
+    kafka.cluster.lead(topic, 0, 2);
+    await kafka.until(() => reading.settled, 2_500);
     expect(valuesOf(reading.value)).toEqual(['a']);
   });
 
   it.each([
     [
       'a broker cannot read its log',
-      (on: boolean) => (bench.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined),
+      (on: boolean) => (kafka.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined),
       'reading',
       'a.b.work/0,1,2,3',
     ],
     [
       'a broker fails',
-      (on: boolean) => (bench.cluster.faultOfReads = on ? 'UNKNOWN_SERVER_ERROR' : undefined),
+      (on: boolean) => (kafka.cluster.faultOfReads = on ? 'UNKNOWN_SERVER_ERROR' : undefined),
       'reading',
       'a.b.work/0,1,2,3',
     ],
     ['its topic is not visible', (on: boolean) => seen(!on), 'topic', 'topic a.b.work does not exist'],
   ])('reports once that no record arrives because %s, and once its recovery', async (_, make, part, said) => {
-    const { log, topic, heard } = await bench.open(4);
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(100);
+    const { log, topic, heard } = await kafka.open(4);
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(100);
     make(true);
-    await bench.clock.advance(1_500);
+    await kafka.clock.advance(1_500);
     expect(states(heard)).toEqual([]); // not reported yet: it can be over in a moment
-    await bench.clock.advance(8_000);
+    await kafka.clock.advance(8_000);
     expect(states(heard)).toEqual([[`${part} ${topic}`, false, expect.stringContaining(said)]]);
     make(false);
-    await bench.run(log.append(topic, [record('a')]));
-    await bench.until(() => reading.settled);
-    await bench.clock.advance(2_000);
+    await kafka.run(log.append(topic, [record('a')]));
+    await kafka.until(() => reading.settled);
+    await kafka.clock.advance(2_000);
     expect(states(heard).slice(1)).toEqual([[`${part} ${topic}`, true, expect.any(String)]]);
   });
   /** Hides the topic, as when the right DESCRIBE is revoked, or shows it again. */
   function seen(isSeen: boolean): void {
-    bench.cluster.faultOfTopics = isSeen ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION';
-    for (let partition = 0; partition < 4; partition++) bench.cluster.lead('a.b.work', partition, isSeen ? 2 : null);
+    kafka.cluster.faultOfTopics = isSeen ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION';
+    for (let partition = 0; partition < 4; partition++) kafka.cluster.lead('a.b.work', partition, isSeen ? 2 : null);
   }
 
   it('limits its requests while no broker is up, and reads within seconds of their return', async () => {
-    const { log, topic, heard } = await bench.open();
-    const tail = await bench.run(log.tail(topic, 'start'));
-    const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(100);
-    for (const node of [1, 2, 3]) bench.cluster.kill(node);
-    await bench.clock.advance(1_000);
-    const before = bench.cluster.requests.length;
-    await bench.clock.advance(30_000);
-    expect(bench.cluster.requests.length - before).toBeLessThan(150);
-    for (const node of [1, 2, 3]) bench.cluster.start(node);
-    bench.cluster.lead(topic, 0, 2);
-    await bench.run(log.append(topic, [record('back')]));
-    await bench.until(() => reading.settled, 2_000);
+    const { log, topic, heard } = await kafka.open();
+    const tail = await kafka.run(log.tail(topic, 'start'));
+    const reading = kafka.watch(tail.read(max));
+    await kafka.clock.advance(100);
+    for (const node of [1, 2, 3]) kafka.cluster.kill(node);
+    await kafka.clock.advance(1_000);
+    const before = kafka.cluster.requests.length;
+    await kafka.clock.advance(30_000);
+    expect(kafka.cluster.requests.length - before).toBeLessThan(150);
+    for (const node of [1, 2, 3]) kafka.cluster.start(node);
+    kafka.cluster.lead(topic, 0, 2);
+    await kafka.run(log.append(topic, [record('back')]));
+    await kafka.until(() => reading.settled, 2_000);
     expect(valuesOf(reading.value)).toEqual(['back']);
     const states = heard.flatMap((notice) => (notice.type === 'state' ? [notice.ok] : []));
     expect(states).toEqual([false, true]);

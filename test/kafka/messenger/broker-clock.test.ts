@@ -4,7 +4,7 @@ import { defineModule, request, unchecked } from '../../../src/contract/contract
 import type { Transport } from '../../../src/kafka/messenger/transport';
 import { memoryWorld, virtualClock } from '../../../src/memory';
 import { memoryBusParts } from '../../../src/testing/parts';
-import { memoryRoads, openOn } from '../../support/kafka-messenger';
+import { memoryTransport, openOn } from '../../support/kafka-messenger';
 
 const shop = defineModule('shop', { buy: request(unchecked<number>(), unchecked<number>()) });
 
@@ -48,7 +48,7 @@ function system() {
       now: () => process.clock.now() + machine.setMs,
       mono: () => process.clock.mono() - machine.lostMs,
     };
-    const transport = change(memoryRoads(process.log));
+    const transport = change(memoryTransport(process.log));
     const opening = openOn({ ...process, clock: own }, { transport, inboxPartitions: 1 });
     await clock.runUntil(() => false, 10_000);
     const { messenger, registry } = await opening;

@@ -3,14 +3,14 @@ import { parseEnvelope } from '../../../src/format/envelope';
 import { findParked } from '../../../src/work/parked/find';
 import { drop, replay } from '../../../src/work/parked/replay';
 import type { MemoryProcess } from '../../../src/memory';
-import { jobs, parked, rig, topic } from '../../support/work-queue';
+import { jobs, parked, workQueue, topic } from '../../support/work-queue';
 
 const parts = (p: MemoryProcess) => ({ log: p.log, clock: p.clock, random: p.random, instance: 'busbar#op' });
 const { resize } = jobs();
 
 /** Six messages of two keys. Messages with an odd number are parked while `broken.is` is true. */
 async function withParked() {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const broken = { is: true };
   const seen: string[] = [];
@@ -51,7 +51,7 @@ test('before compaction only the newest record of each key counts, and a tombsto
   });
   const records = [record(0, 'x', 'old'), record(1, 'y', 'gone'), record(2, 'x', 'new'), record(3, 'y', null)];
   const log = {
-    ...rig().process('a').log,
+    ...workQueue().process('a').log,
     bounds: () => Promise.resolve([{ partition: 0, start: 0, end: 4 }]),
     peek: (_topic: string, { offset }: { offset: number }) => Promise.resolve(records.slice(offset, offset + 2)),
   };
@@ -124,7 +124,7 @@ test('drop removes a parked message without handling it', async () => {
 });
 
 test("a foreign producer's record is replayed with its exact key and id", async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const key = Buffer.from([0xff, 0x00, 0xfe]);
   await r.append(p, { partition: 7, key, value: Buffer.from([0x81, 0xa1, 0x6e, 1]), headers: { theirs: 'x' } });
@@ -139,7 +139,7 @@ test("a foreign producer's record is replayed with its exact key and id", async 
 });
 
 test('replay sends an unreadable record exactly as it was received', async () => {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   await r.append(p, { partition: 7, key: null, value: Buffer.from([0xc1]), headers: { bus: '1 of a kind' } });
   await r.take(p, resize, () => undefined);
@@ -168,7 +168,7 @@ describe('the note of a parked record', () => {
     version: '',
   };
   const found = async (note: unknown): Promise<number> => {
-    const { log } = rig().process('a');
+    const { log } = workQueue().process('a');
     await log.ensure(parked);
     const headers = { parked: typeof note === 'string' ? note : JSON.stringify(note) };
     await log.append(parked.name, [{ partition: 0, key: Buffer.from('k'), value: Buffer.from('x'), headers }]);

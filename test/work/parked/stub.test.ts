@@ -3,7 +3,7 @@ import { BusError } from '../../../src/base/errors';
 import type { MemoryProcess } from '../../../src/memory';
 import { findParked, type Parked } from '../../../src/work/parked/find';
 import { drop, replay } from '../../../src/work/parked/replay';
-import { jobs, parked, rig, topic, type Job } from '../../support/work-queue';
+import { jobs, parked, workQueue, topic, type Job } from '../../support/work-queue';
 
 const { resize } = jobs({ attempts: 1 });
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -18,7 +18,7 @@ const large = body({ n: 1, key: 'k', pad: 'x'.repeat(100_000) });
 /** A queue whose parked topic accepts at most `bytes` a record, and whose odd jobs fail while `broken.is` is true. */
 async function withSmallParkedTopic(bytes: number) {
   const limit = { bytes };
-  const r = rig({ recordBytesMax: (name) => (name === parked.name ? limit.bytes : 4_000_000) });
+  const r = workQueue({ recordBytesMax: (name) => (name === parked.name ? limit.bytes : 4_000_000) });
   const p = r.process('a');
   const broken = { is: true };
   const seen: number[] = [];

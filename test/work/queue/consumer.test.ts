@@ -1,10 +1,10 @@
-import { gates, jobs, rig, topic, type Job } from '../../support/work-queue';
+import { gates, jobs, workQueue, topic, type Job } from '../../support/work-queue';
 import { heavy } from '../../heavy';
 
 const { resize } = jobs();
 
 async function started(count: number, keys: number) {
-  const r = rig();
+  const r = workQueue();
   const p = r.process('a');
   const sent = r.sender(p);
   await sent.send(

@@ -4,7 +4,15 @@ import { isBusError } from '../../../src/base/errors';
 import { openNotices } from '../../../src/base/notices';
 import { openSession } from '../../../src/zookeeper/session/session';
 import { livedMs, openLivedClock, quickest } from '../../elapsed';
-import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from '../../support/fake-zookeeper';
+import {
+  answerEmpty,
+  type Fake,
+  grant,
+  greeting,
+  type ServerBehavior,
+  reply,
+  startFake,
+} from '../../support/fake-zookeeper';
 import {
   beginToOpen,
   cleanUp,
@@ -39,7 +47,7 @@ const unreachable = (reason: RegExp) =>
   expect.objectContaining({ code: 'Unreachable', message: expect.stringMatching(reason) });
 
 describe('opening', () => {
-  const refusals: [string, Manners, RegExp][] = [
+  const refusals: [string, ServerBehavior, RegExp][] = [
     ['accepts and never answers', { greet: () => undefined }, /no session within 300 ms/],
     ['closes the connection at once', { greet: (socket) => socket.destroy() }, /before the session began|ECONNRESET/],
     [
@@ -56,8 +64,8 @@ describe('opening', () => {
     ],
     ['reports every session as expired', { greet: (socket) => socket.write(greeting(0)) }, /expired/],
   ];
-  test.each(refusals)('rejects within a session time-out when the server %s', async (_, manners, reason) => {
-    const { connect } = await startFake(manners);
+  test.each(refusals)('rejects within a session time-out when the server %s', async (_, behavior, reason) => {
+    const { connect } = await startFake(behavior);
     const { error, tookMs } = await opening(connect);
     expect(error).toEqual(unreachable(reason));
     expect(error).toEqual(unreachable(new RegExp(`ZooKeeper at ${connect} does not answer.*Start ZooKeeper`)));
@@ -78,7 +86,7 @@ describe('opening', () => {
 
   test('waits up to openMs for a server that answers late', async () => {
     const answersAtMs = performance.now() + 1.5 * sessionMs;
-    const greet: Manners['greet'] = (socket, asked) => {
+    const greet: ServerBehavior['greet'] = (socket, asked) => {
       if (performance.now() > answersAtMs) grant(socket, asked);
     };
     const { connect, port } = await startFake({ greet });
@@ -87,14 +95,15 @@ describe('opening', () => {
   });
 
   test('reaches a server whose greeting takes longer than a third of a session', async () => {
-    const greet: Manners['greet'] = (socket, asked) => void setTimeout(() => grant(socket, asked), 0.6 * sessionMs);
+    const greet: ServerBehavior['greet'] = (socket, asked) =>
+      void setTimeout(() => grant(socket, asked), 0.6 * sessionMs);
     const { connect, port } = await startFake({ greet });
     const { session } = await openAtOnce({ connect, ns: 'test', sessionMs, openMs: 30_000 });
     expect(session.connection?.address.port).toBe(port);
   });
 
   describe('on a server that greets after most of the limit and answers nothing', () => {
-    const greetAfter = (ms: number): Manners => {
+    const greetAfter = (ms: number): ServerBehavior => {
       const begunMs = clock.mono();
       return {
         greet: (socket, asked) => (clock.mono() - begunMs < ms ? socket.destroy() : grant(socket, asked)),
@@ -155,7 +164,7 @@ describe('opening', () => {
     later(() => delete process.env['ZOOKEEPER_TEST_USER']);
     const { connect } = await startFake({
       answer: (socket, question) =>
-        question.type === 100 ? socket.end(reply(-4, -115)) : answerWell(socket, question),
+        question.type === 100 ? socket.end(reply(-4, -115)) : answerEmpty(socket, question),
     });
     const auth = { variable: 'ZOOKEEPER_TEST_USER' };
     const { opening: refused, notices } = beginToOpen({ connect, ns: 'test', sessionMs, clock, auth });
@@ -168,12 +177,12 @@ describe('opening', () => {
 describe('an open session', () => {
   /** Opens a session on a server that changes its behavior when the test calls `turn`. */
   async function openOn(
-    after: Manners,
+    after: ServerBehavior,
   ): Promise<{ turn: () => void; fake: Fake; opened: Awaited<ReturnType<typeof open>> }> {
     let turned = false;
     const fake = await startFake({
       greet: (socket, asked) => ((turned && after.greet) || grant)(socket, asked),
-      answer: (socket, question) => ((turned && after.answer) || answerWell)(socket, question),
+      answer: (socket, question) => ((turned && after.answer) || answerEmpty)(socket, question),
     });
     const opened = await open({ connect: fake.connect, ns: 'test', sessionMs });
     await until('it is restored', () => opened.session['restoring' as keyof typeof opened.session] === undefined);
@@ -193,7 +202,7 @@ describe('an open session', () => {
     let cut = false;
     const { turn, opened, fake } = await openOn({
       answer(socket, question) {
-        if (cut) return answerWell(socket, question);
+        if (cut) return answerEmpty(socket, question);
         cut = true;
         const half = Buffer.alloc(10);
         half.writeInt32BE(100, 0);
@@ -209,7 +218,7 @@ describe('an open session', () => {
   test.each([-118, -122, -125, -127, -999])('survives an answer with the code %i', async (code) => {
     const { turn, opened, fake } = await openOn({
       answer: (socket, question) =>
-        question.type === 5 ? socket.write(reply(question.xid, code)) : answerWell(socket, question),
+        question.type === 5 ? socket.write(reply(question.xid, code)) : answerEmpty(socket, question),
     });
     turn();
     const error: unknown = await opened.settings.set('key', 'value', 1).catch((thrown: unknown) => thrown);
@@ -225,7 +234,7 @@ describe('an open session', () => {
       answer(socket, question) {
         if (!sent) socket.write(reply(-1, 0, strange));
         sent = true;
-        answerWell(socket, question);
+        answerEmpty(socket, question);
       },
     });
     turn();
@@ -253,7 +262,7 @@ describe('an open session', () => {
     let writes = 0;
     const { turn, opened } = await openOn({
       answer(socket, question) {
-        if (question.type !== 5) return answerWell(socket, question);
+        if (question.type !== 5) return answerEmpty(socket, question);
         writes++;
         socket.destroy();
       },
@@ -266,12 +275,12 @@ describe('an open session', () => {
 });
 
 describe('closing', () => {
-  const states: [string, Manners][] = [
+  const states: [string, ServerBehavior][] = [
     ['answers', {}],
-    ['is frozen', { answer: (socket, question) => question.type !== -11 && answerWell(socket, question) }],
+    ['is frozen', { answer: (socket, question) => question.type !== -11 && answerEmpty(socket, question) }],
   ];
-  test.each(states)('takes less than a second on a server that %s', async (_, manners) => {
-    const { connect } = await startFake(manners);
+  test.each(states)('takes less than a second on a server that %s', async (_, behavior) => {
+    const { connect } = await startFake(behavior);
     const opened = await open({ connect, ns: 'test', sessionMs: 30_000 });
     expect(await livedMs(opened.close())).toBeLessThan(1_000);
     expect(isBusError(await opened.settings.get('key').catch((thrown: unknown) => thrown), 'Closed')).toBe(true);
@@ -291,7 +300,7 @@ describe('closing', () => {
   test('takes less than two seconds when the server stops answering', async () => {
     let silent = false;
     const { connect } = await startFake({
-      answer: (socket, question) => !silent && answerWell(socket, question),
+      answer: (socket, question) => !silent && answerEmpty(socket, question),
     });
     const opened = await open({ connect, ns: 'test', sessionMs: 30_000 });
     await opened.registry.announce(instance('photos#a'));
