@@ -1,8 +1,9 @@
 /** Requests while servers die and are down: typed errors, no false departures, and a complete recovery. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
-import { openScene, type Scene } from '../bus/processes';
+import type { Scene } from '../bus/processes';
 import { livedMs } from '../elapsed';
+import { eachBusScene } from '../support/cluster-scenes';
 import { load } from './callers';
 
 /** A process or a server that pauses for less than this does not count as lost. */
@@ -12,16 +13,7 @@ kafkaSuite(
   'requests on a cluster with faults',
   (suite) => {
     let scene: Scene;
-    let scenes = 0;
-    beforeEach(() => {
-      const { brokers, zookeeper } = suite.cluster;
-      const ns = `${suite.namespace}-${++scenes}`;
-      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs });
-    });
-    afterEach(async () => {
-      await suite.cluster.mend();
-      await scene.close();
-    });
+    eachBusScene(suite, sessionMs, (opened) => (scene = opened));
 
     test('a killed broker delays requests, but loses no request and no instance', async () => {
       await Promise.all([scene.start(), scene.start()]);

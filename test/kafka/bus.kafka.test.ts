@@ -1,18 +1,15 @@
 /** Buses on a cluster, in separate processes: the promises of each verb while instances die and leave. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
-import { openScene, type Scene } from '../bus/processes';
+import type { Scene } from '../bus/processes';
 import { quickest } from '../elapsed';
+import { openBusScene } from '../support/cluster-scenes';
 import { timed } from '../support/kafka-client';
 
 kafkaSuite('buses on a cluster', (suite) => {
   let scene: Scene;
   let scenes = 0;
-  function open(sessionMs: number): Scene {
-    const { brokers, zookeeper } = suite.cluster;
-    const ns = `${suite.namespace}-${++scenes}`;
-    return openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs });
-  }
+  const open = (sessionMs: number): Scene => openBusScene(suite.cluster, `${suite.namespace}-${++scenes}`, sessionMs);
   beforeEach(() => {
     scene = open(6_000);
   });

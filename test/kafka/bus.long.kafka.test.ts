@@ -1,7 +1,8 @@
 /** Requests while every broker dies once, and while one is frozen: they are delayed, and none is lost. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
-import { openScene, type Scene } from '../bus/processes';
+import type { Scene } from '../bus/processes';
+import { eachBusScene } from '../support/cluster-scenes';
 import { load } from './callers';
 
 jest.setTimeout(300_000);
@@ -10,16 +11,7 @@ kafkaSuite(
   'requests on a cluster with long faults',
   (suite) => {
     let scene: Scene;
-    let scenes = 0;
-    beforeEach(() => {
-      const { brokers, zookeeper } = suite.cluster;
-      const ns = `${suite.namespace}-${++scenes}`;
-      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 3_000 });
-    });
-    afterEach(async () => {
-      await suite.cluster.mend();
-      await scene.close();
-    });
+    eachBusScene(suite, 3_000, (opened) => (scene = opened));
 
     test('brokers killed in turn delay requests, but lose no request and no instance', async () => {
       await Promise.all([scene.start(), scene.start()]);

@@ -44,7 +44,8 @@ export class Jobs {
   /** Numbers of jobs that ended in Unreachable, which can be in the log or not. */
   readonly unknown: number[] = [];
   readonly faults: string[] = [];
-  readonly #queue: string;
+  /** Topic of the queue, whose group has the same name. */
+  readonly topic: string;
   readonly #looker: KafkaProcess;
   /** Time at which each offset of a partition was first observed as settled, in ms since 1970. */
   readonly #settled = new Map<number, Map<number, number>>();
@@ -58,7 +59,7 @@ export class Jobs {
     brokers: string,
     ns: string,
   ) {
-    this.#queue = namesIn(ns).work('shop');
+    this.topic = namesIn(ns).work('shop');
     this.#looker = openRealProcess(brokers, {}, 'looker');
   }
 
@@ -85,7 +86,7 @@ export class Jobs {
   /** Polls the commits of the group: a job that is settled at that moment must never begin again. */
   async #watch(): Promise<void> {
     while (this.#running) {
-      const places = await this.#looker.log.committedOffsets(this.#queue, this.#queue).catch((error: unknown) => {
+      const places = await this.#looker.log.committedOffsets(this.topic, this.topic).catch((error: unknown) => {
         if (!isBusError(error, 'Unreachable')) this.faults.push(`looking at the group: ${String(error)}`);
         return [];
       });
@@ -176,7 +177,7 @@ export class Jobs {
   }
 
   async #wentBack(): Promise<readonly string[]> {
-    const places = await this.#looker.log.committedOffsets(this.#queue, this.#queue);
+    const places = await this.#looker.log.committedOffsets(this.topic, this.topic);
     const last = new Map(places.map(({ partition, offset }) => [partition, offset]));
     const lower = [...this.#watermarks].filter(([partition, offset]) => (last.get(partition) ?? 0) < offset);
     return lower.map(([partition, offset]) => `partition ${partition} was committed at ${offset}, and is lower now`);
@@ -184,9 +185,9 @@ export class Jobs {
 
   async #inLog(): Promise<readonly Job[]> {
     const { log } = this.#looker;
-    const bounds = await log.bounds(this.#queue);
+    const bounds = await log.bounds(this.topic);
     const count = bounds.reduce((sum, { start, end }) => sum + end - start, 0);
-    const tail = await log.tail(this.#queue, 'start');
+    const tail = await log.tail(this.topic, 'start');
     const found: Job[] = [];
     while (found.length < count) found.push(...(await tail.read({ messages: 1_000, bytes: 1_000_000 })).map(jobOf));
     await tail.close();

@@ -6,7 +6,8 @@ import { leadAsPreferredAt, until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { livedMs } from '../elapsed';
-import { LogScene } from '../support/append-ledger';
+import type { LogScene } from '../support/append-ledger';
+import { eachLogScene } from '../support/cluster-scenes';
 import { openProcess, realTime } from '../support/kafka-log-ports';
 
 /** Moves the leader of each partition to its first replica, and waits until every broker reports it. */
@@ -23,19 +24,9 @@ kafkaSuite(
   'the log on a cluster with faults',
   (suite) => {
     let scene: LogScene;
-    let scenes = 0;
     let hole: Hole | undefined;
-    beforeEach(async () => {
-      const name = `${suite.namespace}.f${++scenes}.work`;
-      scene = new LogScene(suite.cluster.brokers, name, name);
-      await scene.start();
-    });
-    afterEach(async () => {
-      await hole?.close();
-      hole = undefined;
-      await suite.cluster.mend();
-      await scene.close();
-    });
+    afterEach(() => hole?.close());
+    eachLogScene(suite, (opened) => (scene = opened));
 
     test('a killed partition leader loses no resolved record and repeats no committed one', async () => {
       await suite.cluster.broker(await scene.leaderOf(0)).kill();

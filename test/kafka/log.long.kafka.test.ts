@@ -1,7 +1,8 @@
 /** The log and its groups under load while servers freeze, stop answering and restart in turn. */
 import { openHole, type Hole } from '../cluster/hole';
 import { kafkaSuite } from '../cluster/suite';
-import { later, LogScene } from '../support/append-ledger';
+import { later, type LogScene } from '../support/append-ledger';
+import { eachLogScene } from '../support/cluster-scenes';
 
 jest.setTimeout(240_000);
 
@@ -9,19 +10,9 @@ kafkaSuite(
   'the log on a cluster with long faults',
   (suite) => {
     let scene: LogScene;
-    let scenes = 0;
     let hole: Hole | undefined;
-    beforeEach(async () => {
-      const name = `${suite.namespace}.f${++scenes}.work`;
-      scene = new LogScene(suite.cluster.brokers, name, name);
-      await scene.start();
-    });
-    afterEach(async () => {
-      await hole?.close();
-      hole = undefined;
-      await suite.cluster.mend();
-      await scene.close();
-    });
+    afterEach(() => hole?.close());
+    eachLogScene(suite, (opened) => (scene = opened));
 
     test('a leader frozen for 15 s is replaced, and its return breaks nothing', async () => {
       const server = suite.cluster.broker(await scene.leaderOf(1));

@@ -1,9 +1,10 @@
 /** Instances of a module that are replaced in turn under load: requests and jobs continue, with correct errors. */
 import { kafkaSuite, type KafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
-import { openScene, type Note, type Scene } from '../bus/processes';
+import type { Note, Scene } from '../bus/processes';
 import { queueOf } from '../../src/format/names';
 import type { Bus } from '../../src/index';
+import { openBusScene } from '../support/cluster-scenes';
 import { Jobs } from './jobs';
 
 /** Returns the longest time in ms that a partition was without an owner between two owners, and the number of moves. */
@@ -29,8 +30,7 @@ function opened(
   { cluster, namespace: ns }: KafkaSuite,
   sessionMs: number,
 ): { readonly scene: Scene; readonly ns: string } {
-  const { brokers, zookeeper } = cluster;
-  const scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs });
+  const scene = openBusScene(cluster, ns, sessionMs);
   closing.push(() => scene.close());
   return { scene, ns };
 }

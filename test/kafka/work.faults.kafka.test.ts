@@ -1,7 +1,8 @@
 /** Jobs between processes while the leader of their partitions is killed: none is lost, and no settled one repeated. */
 import { kafkaSuite } from '../cluster/suite';
-import { openScene, type Scene } from '../bus/processes';
-import { Jobs } from './jobs';
+import type { Scene } from '../bus/processes';
+import { eachJobScene } from '../support/cluster-scenes';
+import type { Jobs } from './jobs';
 import { openRealClient } from '../support/kafka-log-ports';
 
 kafkaSuite(
@@ -9,24 +10,14 @@ kafkaSuite(
   (suite) => {
     let scene: Scene;
     let jobs: Jobs;
-    beforeEach(() => {
-      const { brokers, zookeeper } = suite.cluster;
-      const ns = suite.namespace;
-      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 10_000 });
-      jobs = new Jobs(scene, brokers, ns);
-    });
-    afterEach(async () => {
-      await suite.cluster.mend();
-      await jobs.close();
-      await scene.close();
-    });
+    eachJobScene(suite, 10_000, (...opened) => ([scene, jobs] = opened));
 
     test('a killed partition leader loses no accepted job and repeats no settled one', async () => {
       await Promise.all([scene.start(), scene.start()]);
       jobs.start(await scene.open('web'));
       await jobs.goesOn(200, 60_000);
       const client = openRealClient(suite.cluster.brokers, 'looker');
-      const { topics } = await client.metadata([`${suite.namespace}.shop.work`]);
+      const { topics } = await client.metadata([jobs.topic]);
       await client.close();
       await suite.cluster.broker(topics[0]?.partitions[0]?.leader ?? 0).kill();
       await jobs.goesOn(500, 90_000);

@@ -1,8 +1,9 @@
 /** Jobs between processes while every broker restarts, and while all are down: none is lost, and work continues. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
-import { openScene, type Scene } from '../bus/processes';
-import { Jobs, until } from './jobs';
+import type { Scene } from '../bus/processes';
+import { eachJobScene } from '../support/cluster-scenes';
+import { until, type Jobs } from './jobs';
 
 jest.setTimeout(300_000);
 
@@ -11,18 +12,7 @@ kafkaSuite(
   (suite) => {
     let scene: Scene;
     let jobs: Jobs;
-    let scenes = 0;
-    beforeEach(() => {
-      const { brokers, zookeeper } = suite.cluster;
-      const ns = `${suite.namespace}-${++scenes}`;
-      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 6_000 });
-      jobs = new Jobs(scene, brokers, ns);
-    });
-    afterEach(async () => {
-      await suite.cluster.mend();
-      await jobs.close();
-      await scene.close();
-    });
+    eachJobScene(suite, 6_000, (...opened) => ([scene, jobs] = opened));
 
     test('brokers restarted in turn lose no accepted job and repeat no settled one', async () => {
       await Promise.all([scene.start(), scene.start()]);

@@ -33,8 +33,8 @@ export class LogScene {
 
   constructor(
     readonly brokers: string,
+    /** Name of the topic, and of the group that reads it. */
     readonly topic: string,
-    readonly group: string,
   ) {
     this.#sender = openRealProcess(brokers, {}, 'sender');
   }
@@ -45,7 +45,7 @@ export class LogScene {
       const process = openRealProcess(this.brokers, {}, name);
       const worker = new Worker(name, this.ledger);
       this.#workers.push({ worker, process });
-      await process.log.join(this.group, this.topic, this.#counting(worker), { sessionMs });
+      await process.log.join(this.topic, this.topic, this.#counting(worker), { sessionMs });
     }
     this.#loads = Array.from({ length: appenders }, (_, who) => this.#load(who));
     await this.goesOn(200);
@@ -122,7 +122,7 @@ export class LogScene {
     );
   }
   coordinator(): Promise<number> {
-    return this.#ask((client) => client.findCoordinator(this.group));
+    return this.#ask((client) => client.findCoordinator(this.topic));
   }
   async #ask(question: (client: BrokerClient) => Promise<number>): Promise<number> {
     const client = openRealClient(this.brokers, 'looker');
