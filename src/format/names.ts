@@ -33,9 +33,7 @@ export interface Names {
   broadcast(module: string): string;
   events(module: string): string;
   parked(module: string): string;
-  later(module: string): string;
   inbox(): string;
-  seen(): string;
   /** Returns the group of the instances that share the work of the module. */
   workGroup(module: string, queue?: string): string;
   /**
@@ -55,9 +53,7 @@ export function namesIn(namespace: string): Names {
     broadcast: (module) => topic(module, 'broadcast'),
     events: (module) => topic(module, 'events'),
     parked: (module) => topic(module, 'parked'),
-    later: (module) => topic(module, 'later'),
     inbox: () => `${ns}.inbox`,
-    seen: () => `${ns}.seen`,
     workGroup: work,
     listenGroup: (listener, as, entry) =>
       [ns, checkName('module', listener), checkName('as', as), ...checkEntry(entry)].join('.'),
@@ -72,13 +68,11 @@ export function queueOf(module: string, name: string): string {
   return `${module}.${name}`;
 }
 
-const moduleTopics = ['work', 'broadcast', 'events', 'parked', 'later'] as const;
-const sharedTopics = ['inbox', 'seen'] as const;
+const moduleTopics = ['work', 'broadcast', 'events', 'parked'] as const;
 type ModuleTopic = (typeof moduleTopics)[number];
-type SharedTopic = (typeof sharedTopics)[number];
 export type TopicName =
   | { readonly namespace: string; readonly kind: ModuleTopic; readonly module: string; readonly queue?: string }
-  | { readonly namespace: string; readonly kind: SharedTopic };
+  | { readonly namespace: string; readonly kind: 'inbox' };
 export type GroupName =
   | { readonly namespace: string; readonly kind: 'work'; readonly module: string; readonly queue?: string }
   | {
@@ -93,10 +87,7 @@ export type GroupName =
 export function parseTopic(name: string): TopicName | undefined {
   const [namespace = '', module = '', third, queue, ...more] = name.split('.');
   if (more.length > 0 || !rules.namespace.test(namespace)) return undefined;
-  if (third === undefined) {
-    const kind = sharedTopics.find((shared) => shared === module);
-    return kind && { namespace, kind };
-  }
+  if (third === undefined) return module === 'inbox' ? { namespace, kind: module } : undefined;
   const kind = moduleTopics.find((topic) => topic === third);
   if (!kind || !rules.module.test(module)) return undefined;
   if (queue === undefined) return { namespace, kind, module };

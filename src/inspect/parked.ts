@@ -51,12 +51,14 @@ export async function* readParked(
   for await (const parked of findParked(parts, queue, filter)) yield parkedView(parked);
 }
 
-/** Returns the number of parked messages by queue. */
+/** Returns the number of parked messages by queue. It reads each parked topic once. */
 export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<string, number>> {
+  const queues = new Map<string, string | undefined>();
+  const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
+  for await (const [letter] of scan(parts.log, spans, budgetFor(parts)))
+    queues.set(placeKey(letter), readNote(letter.record, letter.topic)?.queue);
   const counts = new Map<string, number>();
-  for await (const { note } of findParked(parts, undefined, {})) {
-    counts.set(note.queue, (counts.get(note.queue) ?? 0) + 1);
-  }
+  for (const queue of queues.values()) if (queue !== undefined) counts.set(queue, (counts.get(queue) ?? 0) + 1);
   return counts;
 }
 

@@ -13,9 +13,7 @@ describe('names', () => {
     expect(names.broadcast('web')).toBe('prod.web.broadcast');
     expect(names.events('photos')).toBe('prod.photos.events');
     expect(names.parked('photos')).toBe('prod.photos.parked');
-    expect(names.later('photos')).toBe('prod.photos.later');
     expect(names.inbox()).toBe('prod.inbox');
-    expect(names.seen()).toBe('prod.seen');
     expect(names.workGroup('photos')).toBe('prod.photos.work');
     expect(names.listenGroup('search', 'index', 'photos.added')).toBe('prod.search.index.photos.added');
     expect(queueOf('photos', 'resize')).toBe('photos.resize');
@@ -27,7 +25,7 @@ describe('names', () => {
         const mine = namesIn(ns);
         expect(parseTopic(mine.work(module))).toEqual({ namespace: ns, kind: 'work', module });
         expect(parseTopic(mine.work(module, queue))).toEqual({ namespace: ns, kind: 'work', module, queue });
-        for (const kind of ['broadcast', 'events', 'parked', 'later'] as const)
+        for (const kind of ['broadcast', 'events', 'parked'] as const)
           expect(parseTopic(mine[kind](module))).toEqual({ namespace: ns, kind, module });
         expect(parseTopic(mine.inbox())).toEqual({ namespace: ns, kind: 'inbox' });
         expect(parseGroup(mine.workGroup(module, queue))).toEqual({ namespace: ns, kind: 'work', module, queue });
