@@ -3,15 +3,15 @@ import { FetchBuffer } from '../../../src/kafka/consume/fetch-buffer';
 import { KafkaError } from '../../../src/kafka/protocol/errors';
 import type { FetchRequest } from '../../../src/kafka/protocol/types';
 import { deferred } from '../../../src/base/lifecycle';
-import { FakeBench } from '../../support/fake-kafka-log';
+import { FakeKafka } from '../../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 /** A source of broker 1 whose fetches the test answers. Its positions want records until they are removed. */
 function source() {
-  const metadata = bench.view('one');
+  const metadata = kafka.view('one');
   const closing = new AbortController();
   const fetches: { ask: FetchRequest; answer: (error?: KafkaError) => void }[] = [];
   const fetch = (_: unknown, ask: FetchRequest): Promise<never[]> => {
@@ -45,11 +45,11 @@ describe('the source of one broker', () => {
     open(0);
     void broker.poll();
     fetches[0]?.answer();
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect([asked(), fetches[0]?.ask.maxWaitMs]).toEqual([[[0], [0]], 500]);
     wanting.length = 0;
     fetches[1]?.answer();
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect([fetches.length, events]).toEqual([2, ['ended 1', 'plan']]);
   });
 
@@ -62,16 +62,16 @@ describe('the source of one broker', () => {
     void broker.catchUp();
     expect([asked(), fetches[1]?.ask.maxWaitMs]).toEqual([[[0], [1]], 0]);
     fetches[1]?.answer();
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     void broker.catchUp();
     expect([fetches.length, events]).toEqual([2, ['plan']]);
-    await bench.clock.advance(500);
+    await kafka.clock.advance(500);
     expect(events).toEqual(['plan', 'planSoon']);
     void broker.catchUp();
     expect(asked()[2]).toEqual([1]);
     closing.abort();
     for (const { answer } of fetches.slice(0, 1).concat(fetches.slice(2))) answer();
-    await bench.clock.advance(500);
+    await kafka.clock.advance(500);
   });
 
   it('requests fewer bytes and allows more time after a timeout', async () => {
@@ -79,13 +79,13 @@ describe('the source of one broker', () => {
     open(0);
     void broker.poll();
     fetches[0]?.answer(new KafkaError('DEADLINE', 'no response'));
-    await bench.clock.advance(500);
+    await kafka.clock.advance(500);
     const [first, second] = fetches.map(({ ask }) => ask);
     expect([first?.bytesMax, first?.spareMs]).toEqual([2 * 1024 * 1024, 2_000]);
     expect([second?.bytesMax, second?.spareMs]).toEqual([512 * 1024, 4_000]);
     closing.abort();
     fetches[1]?.answer();
-    await bench.clock.advance(500);
+    await kafka.clock.advance(500);
   });
 
   it('reports a failed fetch of the partitions that its broker still leads', async () => {
@@ -95,9 +95,9 @@ describe('the source of one broker', () => {
     open(1);
     void broker.poll();
     fetches[0]?.answer(new KafkaError('CONNECTION', 'cut'));
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect(events).toEqual(['fails 0: cut']);
     closing.abort();
-    await bench.clock.advance(500);
+    await kafka.clock.advance(500);
   });
 });

@@ -3,16 +3,16 @@ import { JoinRound } from '../../../src/kafka/group/join-round';
 import { encodeSubscription, protocolName } from '../../../src/kafka/group/subscription';
 import { KafkaError } from '../../../src/kafka/protocol/errors';
 import type { JoinGroupRequest } from '../../../src/kafka/protocol/types';
-import { FakeBench } from '../../support/fake-kafka-log';
+import { FakeKafka } from '../../support/fake-kafka-log';
 
 const of = { group: 'g', topic: 'a.b.work', partitions: 2 };
 const sessionMs = 10_000;
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 function rounds(isMember = false) {
-  const metadata = bench.view('one');
+  const metadata = kafka.view('one');
   const round = new JoinRound({ metadata, of, sessionMs, isMember: () => isMember });
   const request = (memberId: string): JoinGroupRequest => {
     const none = { owned: [], giving: [], busy: [], leaving: false, had: [], serves: undefined, misses: new Map() };
@@ -22,20 +22,20 @@ function rounds(isMember = false) {
   };
   /** Joins as a new member: with the id that the coordinator assigns. */
   const join = async () => {
-    const refused = (await bench.refusal(round.join(() => request('')))) as KafkaError;
-    return bench.run(round.join(() => request(refused.memberId ?? '')));
+    const refused = (await kafka.refusal(round.join(() => request('')))) as KafkaError;
+    return kafka.run(round.join(() => request(refused.memberId ?? '')));
   };
   return { metadata, round, request, join };
 }
 
 async function waitAtFormerCoordinator(isMember: boolean) {
   const { metadata, round, request } = rounds(isMember);
-  const node = await bench.run(metadata.coordinator('g'));
-  bench.cluster.script = ({ name }) => (name === 'joinGroup' ? { delayMs: 20_000 } : undefined);
-  const waiting = bench.watch(round.join(() => request('')));
-  await bench.clock.advance(500);
-  bench.cluster.coordinators.set('g', node === 1 ? 2 : 1);
-  await bench.clock.advance(1_000);
+  const node = await kafka.run(metadata.coordinator('g'));
+  kafka.cluster.script = ({ name }) => (name === 'joinGroup' ? { delayMs: 20_000 } : undefined);
+  const waiting = kafka.watch(round.join(() => request('')));
+  await kafka.clock.advance(500);
+  kafka.cluster.coordinators.set('g', node === 1 ? 2 : 1);
+  await kafka.clock.advance(1_000);
   return { waiting, round };
 }
 
@@ -44,7 +44,7 @@ describe('the round of a member', () => {
     const { round, join } = rounds();
     const { node, joined } = await join();
     expect(round.isRunning).toBe(true);
-    const assigned = await bench.run(round.sync(node, joined));
+    const assigned = await kafka.run(round.sync(node, joined));
     expect(assigned).toEqual({ partitions: [0, 1], moving: false, round: 2, again: false });
     expect([round.isRunning, round.number]).toEqual([false, 2]);
     round.close();
@@ -52,12 +52,12 @@ describe('the round of a member', () => {
 
   it('rejects with CONNECTION when it is abandoned, and the next one uses another connection', async () => {
     const { round, request } = rounds();
-    bench.cluster.script = ({ name }) => (name === 'joinGroup' ? { delayMs: 20_000 } : undefined);
-    const waiting = bench.watch(round.join(() => request('')));
-    await bench.clock.advance(500);
+    kafka.cluster.script = ({ name }) => (name === 'joinGroup' ? { delayMs: 20_000 } : undefined);
+    const waiting = kafka.watch(round.join(() => request('')));
+    await kafka.clock.advance(500);
     expect(round.waitedMs).toBe(500);
     round.abandon(new KafkaError('DEADLINE', 'no heartbeat'));
-    await bench.until(() => waiting.settled);
+    await kafka.until(() => waiting.settled);
     expect(waiting.error).toMatchObject({ code: 'CONNECTION' });
     expect(String(waiting.error)).toContain('the coordinator of group g did not respond: no heartbeat');
     expect(round.at(1)).toEqual({ node: 1, channel: 'group:g#1' });
@@ -74,22 +74,22 @@ describe('the round of a member', () => {
     const { waiting, round } = await waitAtFormerCoordinator(true);
     expect(waiting.settled).toBe(false);
     round.close();
-    await bench.until(() => waiting.settled);
+    await kafka.until(() => waiting.settled);
   });
 
   it('rejects with ForeignMembersError when the leader is no busbar instance', async () => {
     const { round, join } = rounds();
     const { node, joined } = await join();
-    bench.cluster.group('g').sync = () => Promise.resolve(Buffer.from('range'));
-    await expect(bench.refusal(round.sync(node, joined))).resolves.toBeInstanceOf(ForeignMembersError);
+    kafka.cluster.group('g').sync = () => Promise.resolve(Buffer.from('range'));
+    await expect(kafka.refusal(round.sync(node, joined))).resolves.toBeInstanceOf(ForeignMembersError);
     round.close();
   });
 
   it('rejects with CLOSED when the member closes', async () => {
     const { round, request } = rounds();
-    const waiting = bench.watch(round.join(() => request('')));
+    const waiting = kafka.watch(round.join(() => request('')));
     round.close();
-    await bench.until(() => waiting.settled);
+    await kafka.until(() => waiting.settled);
     expect(waiting.error).toMatchObject({ code: 'CLOSED' });
   });
 });

@@ -1,26 +1,26 @@
 import { openNotices, type Notice } from '../../../src/base/notices';
 import { MemberHealth } from '../../../src/kafka/group/member-health';
-import { FakeBench } from '../../support/fake-kafka-log';
+import { FakeKafka } from '../../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 function healthOf(group: string) {
   const notices = openNotices();
   const states: Notice[] = [];
   notices.watchStates((notice) => void states.push(notice));
-  return { health: new MemberHealth(bench.view('one', notices), group), states };
+  return { health: new MemberHealth(kafka.view('one', notices), group), states };
 }
 
 describe('the health of a member', () => {
   it('is reported once when failures last for five seconds, and again when a round completes', async () => {
     const { health, states } = healthOf('g');
     health.failed();
-    await bench.clock.advance(4_999);
+    await kafka.clock.advance(4_999);
     health.reportLasting(new Error('no'));
     expect(states).toEqual([]);
-    await bench.clock.advance(1);
+    await kafka.clock.advance(1);
     for (let i = 0; i < 2; i++) health.reportLasting(new Error('no'));
     expect(states).toMatchObject([{ part: 'group g', ok: false, reason: 'not a member for 5000 ms: no' }]);
     health.completed();
@@ -31,7 +31,7 @@ describe('the health of a member', () => {
   it('counts the time of failures from the last completed round', async () => {
     const { health, states } = healthOf('g');
     health.failed();
-    await bench.clock.advance(10_000);
+    await kafka.clock.advance(10_000);
     health.completed();
     health.failed();
     health.reportLasting(new Error('no'));

@@ -4,26 +4,26 @@ import { PartitionQueue } from '../../../src/kafka/produce/partition-queue';
 import { PendingAppends } from '../../../src/kafka/produce/pending-appends';
 import { KafkaError } from '../../../src/kafka/protocol/errors';
 import type { Produced } from '../../../src/kafka/protocol/types';
-import { FakeBench, record } from '../../support/fake-kafka-log';
+import { FakeKafka, record } from '../../support/fake-kafka-log';
 
-let bench: FakeBench;
-beforeEach(() => (bench = new FakeBench()));
-afterEach(() => bench.close());
+let kafka: FakeKafka;
+beforeEach(() => (kafka = new FakeKafka()));
+afterEach(() => kafka.close());
 
 /** A queue whose first batch has `count` records of one append, and is in flight to broker 1. */
 function inFlight(count = 1) {
   const notices = openNotices();
   const emitted: Notice[] = [];
   notices.watch((notice) => void emitted.push(notice));
-  const metadata = bench.view('one', notices);
-  const pending = new PendingAppends(bench.clock);
+  const metadata = kafka.view('one', notices);
+  const pending = new PendingAppends(kafka.clock);
   const offered: number[] = [];
   const offer = ({ partition }: PartitionQueue): void => void offered.push(partition);
   const outcomes = new BatchOutcomes({ metadata, pending, unknownMs: 60_000, offer });
   const queue = new PartitionQueue('t', 0);
   const records = Array.from({ length: count }, (_, i) => record(`${i}`));
   const { call, landed } = pending.begin('t', count, 30_000);
-  const append = bench.watch(landed);
+  const append = kafka.watch(landed);
   for (const item of pending.itemsOf(call, records, pending.checkRoom('t', records))) queue.add(item);
   const token = {};
   const send = () => {
@@ -31,7 +31,7 @@ function inFlight(count = 1) {
     if (!batch) throw new Error('the queue is empty');
     queue.inFlight = token;
     batch.tries++;
-    batch.firstSent ??= { monoMs: bench.clock.mono(), nowMs: bench.clock.now() };
+    batch.firstSent ??= { monoMs: kafka.clock.mono(), nowMs: kafka.clock.now() };
     return batch;
   };
   const answer = (more: Partial<Produced> = {}): Produced => {
@@ -44,7 +44,7 @@ describe('the outcome of a batch', () => {
   it('resolves its append with the offsets of the response', async () => {
     const { outcomes, queue, token, batch, append, offered, answer } = inFlight(2);
     outcomes.answered(1, token, queue, batch, answer());
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect(append.value).toMatchObject([
       { partition: 0, offset: 7 },
       { partition: 0, offset: 8 },
@@ -56,7 +56,7 @@ describe('the outcome of a batch', () => {
     const { outcomes, queue, batch, append, answer } = inFlight();
     outcomes.answered(1, {}, queue, batch, answer());
     outcomes.failed(1, {}, queue, batch, new KafkaError('TOPIC_AUTHORIZATION_FAILED', 't'));
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect([append.settled, queue.batch]).toEqual([false, batch]);
   });
 
@@ -64,7 +64,7 @@ describe('the outcome of a batch', () => {
     const { outcomes, queue, token, batch, offered } = inFlight();
     outcomes.answered(1, token, queue, batch, undefined);
     expect([batch.uncertain, offered, queue.batch]).toEqual([true, [], batch]);
-    await bench.clock.advance(1_000);
+    await kafka.clock.advance(1_000);
     expect([offered, queue.batch]).toEqual([[0], batch]);
   });
 
@@ -72,7 +72,7 @@ describe('the outcome of a batch', () => {
     const { outcomes, queue, token, batch, append, answer } = inFlight(3);
     const error = new KafkaError('INVALID_RECORD', 't');
     outcomes.answered(1, token, queue, batch, answer({ error, refused: [{ index: 1, reason: 'no key' }] }));
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect(queue.batch?.items.map(({ index }) => index)).toEqual([0, 2]);
     expect(append.settled).toBe(false);
   });
@@ -88,7 +88,7 @@ describe('the outcome of a batch', () => {
     outcomes.failed(1, token, queue, batch, new KafkaError('DEADLINE', 'no response'));
     send();
     outcomes.failed(1, token, queue, batch, new KafkaError('INVALID_RECORD', 't'));
-    await bench.clock.advance(1_000);
+    await kafka.clock.advance(1_000);
     expect(append.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
     expect(queue.empty).toBe(true);
   });
@@ -96,12 +96,12 @@ describe('the outcome of a batch', () => {
   it('is given up with a notice once it has been unknown for `unknownMs`', async () => {
     const { outcomes, queue, token, batch, append, emitted } = inFlight();
     outcomes.failed(1, token, queue, batch, new KafkaError('DEADLINE', 'no response'));
-    await bench.clock.advance(59_999);
+    await kafka.clock.advance(59_999);
     outcomes.expire(queue);
     expect(queue.batch).toBe(batch);
-    await bench.clock.advance(1);
+    await kafka.clock.advance(1);
     outcomes.expire(queue);
-    await bench.clock.advance(0);
+    await kafka.clock.advance(0);
     expect(emitted).toMatchObject([{ type: 'dropped', what: '1 records for t/0' }]);
     expect(append.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
   });
