@@ -3,15 +3,13 @@ import type { Clock, Random, Timer } from '../../base/clock';
 import { sleep } from '../../base/clock';
 import { Capacity } from '../../base/bounded';
 import { BusError, inPart } from '../../base/errors';
-import { limits } from '../../base/limits';
 import type { Change, Store } from '../../disk/lmdb';
 import type { Append, Place, Topic } from '../../ports/log';
+import { encodeAppends } from './encode-appends';
 import { kinds, newestKey, partitionKey, PlaceKeys } from './keys';
-import { encodeRecord } from './record-format';
+
 import { mark, type Topics } from './topics';
 
-/** Largest record: a message with its envelope, and the fields that a parked one adds. */
-export const recordBytesMax = limits.messageBytesMax + 128 * 1024;
 /** A transaction blocks every other writer, so batches stay short. */
 const batchRecordsMax = 1000;
 const batchBytesMax = 4 * 1024 * 1024;
@@ -82,42 +80,20 @@ export class Appender {
    */
   append(name: string, records: readonly Append[]): Promise<readonly Place[]> {
     const topic = this.parts.topics.get(name);
-    const encoded = this.encode(topic, records);
+    const { encoded, bytes } = encodeAppends(topic, records, this.parts.clock.now());
+    this.reserve(topic.name, records.length, bytes);
     if (records.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
       const call = this.makeCall(topic.name, records.length, resolve, reject);
       records.forEach((record, index) => {
-        const queue = this.queueOf(topic, record.partition);
-        // `encode` returned one buffer for each record.
-        const bytes = encoded[index] as Buffer;
-        queue.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone: record.value === null, bytes });
-        this.start(queue);
+        const lane = this.laneOf(topic, record.partition);
+        // `encodeAppends` returned one buffer for each record.
+        const block = encoded[index] as Buffer;
+        const tombstone = record.value === null;
+        lane.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone, bytes: block });
+        this.start(lane);
       });
     });
-  }
-
-  /**
-   * Checks and encodes a call. Every fault of it is found here, before anything is queued, so that no call is queued in
-   * part.
-   */
-  private encode(topic: Topic, records: readonly Append[]): readonly Buffer[] {
-    const timeMs = this.parts.clock.now();
-    let bytes = 0;
-    const encoded = records.map((record) => {
-      if (!Number.isInteger(record.partition) || record.partition < 0 || record.partition >= topic.partitions) {
-        throw configFault(
-          `topic '${topic.name}' has ${topic.partitions} partitions, so partition ${record.partition} does not exist`,
-        );
-      }
-      if (topic.compacted && record.key === null)
-        throw configFault(`a record of the compacted topic '${topic.name}' needs a key`);
-      const block = encodeRecord(record, timeMs);
-      if (block.length > recordBytesMax) throw tooLarge(topic.name, block.length);
-      bytes += block.length;
-      return block;
-    });
-    this.reserve(topic.name, records.length, bytes);
-    return encoded;
   }
 
   private reserve(topic: string, records: number, bytes: number): void {
@@ -314,16 +290,4 @@ function tombstoneKey(queue: PartitionQueue, offset: number): Buffer {
 /** Copies the key if the topic is compacted. Other topics do not need it once the record is encoded. */
 function copyOf(topic: Topic, key: Uint8Array | null): Uint8Array | null {
   return topic.compacted && key !== null ? Uint8Array.from(key) : null;
-}
-
-function configFault(message: string): BusError<'Config'> {
-  const remedy = 'Append records to a partition that the topic has, and with a key if the topic is compacted.';
-  return new BusError('Config', message, { faults: [message] }, undefined, remedy);
-}
-
-function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
-  return new BusError('TooLarge', `a record for ${topic} has ${bytes} bytes, the limit is ${recordBytesMax}`, {
-    bytes,
-    limitBytes: recordBytesMax,
-  });
 }
