@@ -4,11 +4,13 @@
  */
 import { every, sleep, type Clock, type Random } from '../../base/clock';
 import { BusError, isBusError, errorMessage } from '../../base/errors';
-import { closable, deferred, type Closable, type Deferred } from '../../base/lifecycle';
+import { closable, type Closable } from '../../base/lifecycle';
 import type { Notices } from '../../base/notices';
+import { SessionCalls } from './calls';
 import { connect, EndError, type Connection, type Rights } from './connection';
-import { busErrorOf, codes, LostError, describeFault, ServerError } from './errors';
+import { codes, ServerError } from './errors';
 import type { Address, End, Ticket } from './client';
+import { backoffMs, Restorer, type Restore } from './restorer';
 import type { TlsPaths } from './tls';
 import { watchOver } from './watchdog';
 
@@ -32,11 +34,7 @@ export interface Comeback {
   /** True if the session is a new one. The ephemeral nodes of the earlier session are removed then, now or later. */
   readonly newSession: boolean;
 }
-/**
- * Recreates the nodes of a part and rereads its data. It is retried if it rejects. A `check` rereads everything,
- * because watches can have been missed.
- */
-export type Restore = (connection: Connection, check?: boolean) => Promise<void>;
+export type { Restore } from './restorer';
 
 /** The session, and calls to any server that can be reached. */
 export interface Session extends Closable {
@@ -72,11 +70,6 @@ export function openSession(parts: SessionParts): Session {
 }
 
 /**
- * Pause before the next attempt to connect or to restore, in ms. It doubles up to `most`, so that a recovering server
- * is not flooded.
- */
-const backoffMs = { first: 50, most: 1_000 } as const;
-/**
  * Limits of the time for one attempt to connect, in ms. It is a share of the session timeout, so that several servers
  * can be tried before the session ends.
  */
@@ -106,12 +99,10 @@ class KeptSession implements Session {
   private wasUp = false;
   /** Connections that ended since everything was restored. */
   private ends = 0;
-  private readonly restores: Restore[] = [];
-  private fault: string | undefined;
-  private restoring: Connection | undefined;
+  private readonly restorer: Restorer;
+  private readonly calls: SessionCalls;
   /** Facts that the parts have not fully handled yet. The next connection passes them on. */
   private owed: Comeback | undefined;
-  private readonly waiting = new Set<Deferred<void>>();
   private readonly closed = new AbortController();
   private closedAtMs = 0;
   private readonly running: Promise<void>;
@@ -121,61 +112,28 @@ class KeptSession implements Session {
     this.where = parts.addresses.map(describeAddress).join(',');
     this.sessionMs = parts.sessionMs;
     this.awaySinceMs = parts.clock.mono();
+    this.calls = new SessionCalls({
+      clock: parts.clock,
+      server: `ZooKeeper at ${this.where}`,
+      sessionMs: () => this.sessionMs,
+      connection: () => this.connection,
+      refusal: () => this.refusal,
+      reason: () => this.reason,
+      checkOpen: () => this.checkOpen(),
+    });
+    this.restorer = new Restorer({
+      ...parts,
+      closed: this.closed.signal,
+      restored: (connection, awayMs) => this.restored(connection, awayMs),
+      failed: (reason) => this.report(false, reason),
+    });
     this.running = this.run();
   }
 
   // --- calls
 
-  async call<T>(
-    what: string,
-    again: boolean,
-    run: (connection: Connection) => Promise<T>,
-    withinMs?: number,
-  ): Promise<T> {
-    const { clock } = this.parts;
-    const startMs = clock.mono();
-    const leftMs = (): number => Math.max(0, startMs + (withinMs ?? this.sessionMs) - clock.mono());
-    for (;;) {
-      try {
-        const connection = await this.connected(leftMs());
-        // Compute the remaining time after the wait for the connection. Otherwise a call takes up to twice its limit.
-        return await this.within(leftMs(), run(connection));
-      } catch (error) {
-        if (again && error instanceof LostError && leftMs() > 0) continue;
-        throw busErrorOf(error, what, `ZooKeeper at ${this.where}`, clock.mono() - startMs);
-      }
-    }
-  }
-
-  private async within<T>(ms: number, run: Promise<T>): Promise<T> {
-    const late = deferred<never>();
-    const timer = this.parts.clock.after(ms, () => late.reject(new LostError('no response in time')));
-    try {
-      return await Promise.race([run, late.promise]);
-    } finally {
-      timer.cancel();
-    }
-  }
-
-  private async connected(withinMs: number): Promise<Connection> {
-    this.checkOpen();
-    if (this.connection?.alive) return this.connection;
-    if (this.refusal) throw this.noWay();
-    const waiter = deferred<void>();
-    const timer = this.parts.clock.after(withinMs, () => waiter.reject(this.noWay()));
-    this.waiting.add(waiter);
-    try {
-      await waiter.promise;
-    } finally {
-      timer.cancel();
-      this.waiting.delete(waiter);
-    }
-    this.checkOpen();
-    if (!this.connection?.alive) throw this.noWay();
-    return this.connection;
-  }
-  private noWay(): Error {
-    return this.refusal ?? new LostError(this.reason);
+  call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>, withinMs?: number): Promise<T> {
+    return this.calls.call(what, again, run, withinMs);
   }
   private checkOpen(): void {
     if (!this.closed.signal.aborted) return;
@@ -183,9 +141,6 @@ class KeptSession implements Session {
       outcome: 'not-sent',
       sinceMs: this.parts.clock.now() - this.closedAtMs,
     });
-  }
-  private wake(): void {
-    for (const waiter of this.waiting) waiter.resolve();
   }
 
   // --- one connection after the other
@@ -239,14 +194,14 @@ class KeptSession implements Session {
       this.refusal = how === 'config' ? configError(this.reason) : new ServerError(codes.authFailed, this.where);
     }
     this.report(false, `ZooKeeper is not reachable (${this.reason}); using the known instances and settings`);
-    if (this.refusal) this.wake();
+    if (this.refusal) this.calls.wake();
   }
   /**
    * Returns a random pause, so that clients do not reconnect at the same moment. It is short in the first round through
    * the servers.
    */
   private pauseMs(): number {
-    return this.parts.random.next() * Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(this.rounds, 20));
+    return this.parts.random.next() * backoffMs(this.rounds);
   }
   private get rounds(): number {
     return Math.floor(this.ends / this.parts.addresses.length);
@@ -265,13 +220,11 @@ class KeptSession implements Session {
     this.sessionMs = connection.sessionMs;
     [this.refusal, this.refusals, this.wasUp] = [undefined, 0, true];
     watchOver(connection, clock);
-    void this.restore(connection, this.comeback.awayMs);
+    void this.restorer.run(connection, this.comeback.awayMs);
     const everyMs = checkIntervalMs * (0.5 + this.parts.random.next() / 2);
-    const checking = every(clock, everyMs, () => {
-      if (connection.alive && this.restoring !== connection) void this.restore(connection, 0, 0, true);
-    });
+    const checking = every(clock, everyMs, () => this.restorer.check(connection));
     void connection.ended.then(() => checking.cancel());
-    this.wake();
+    this.calls.wake();
   }
 
   private reportLonger({ address, sessionMs }: Connection): void {
@@ -284,43 +237,15 @@ class KeptSession implements Session {
   // --- restoring
 
   onConnection(restore: Restore): void {
-    this.restores.push(restore);
+    this.restorer.add(restore);
   }
-
-  retryRestore(reason: string): void {
-    this.fault = reason;
-    const connection = this.connection;
-    if (!connection?.alive || this.restoring === connection) return;
-    this.report(false, reason);
-    void this.restore(connection, 0, 1);
+  restoreSoon(reason: string): void {
+    this.restorer.soon(this.connection, reason);
   }
-
-  private async restore(connection: Connection, awayMs: number, rounds = 0, check = false): Promise<void> {
-    const { clock, random } = this.parts;
-    this.restoring = connection;
-    for (let round = rounds; connection.alive && !this.closed.signal.aborted; round++) {
-      const most = Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(round, 20));
-      if (round > 0) await sleep(clock, (0.5 + random.next() / 2) * most, this.closed.signal);
-      if (!connection.alive) break; // the next connection reports the failure
-      this.fault = undefined;
-      for (const restore of this.restores) await this.attempt(() => restore(connection, check));
-      if (!connection.alive) break;
-      if (this.fault === undefined) {
-        this.ends = 0;
-        this.owed = undefined;
-        this.report(true, `connected to ${describeAddress(connection.address)} after ${Math.round(awayMs)} ms`);
-        break;
-      }
-      this.report(false, this.fault);
-    }
-    if (this.restoring === connection) this.restoring = undefined;
-  }
-  private async attempt(run: () => Promise<void>): Promise<void> {
-    try {
-      await run();
-    } catch (error) {
-      this.fault = describeFault(error);
-    }
+  private restored({ address }: Connection, awayMs: number): void {
+    this.ends = 0;
+    this.owed = undefined;
+    this.report(true, `connected to ${describeAddress(address)} after ${Math.round(awayMs)} ms`);
   }
 
   private report(ok: boolean, reason: string): void {
@@ -339,7 +264,7 @@ class KeptSession implements Session {
   private async closeOnce(): Promise<void> {
     this.closedAtMs = this.parts.clock.now();
     this.closed.abort();
-    this.wake();
+    this.calls.wake();
     await this.connection?.close(closeMs);
     await this.running;
   }
