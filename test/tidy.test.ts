@@ -397,7 +397,7 @@ describe('the texts of src', () => {
 describe('the titles of tests', () => {
   it('name the actor, and avoid verbs of speech', () => {
     const faults = all.flatMap((source) =>
-      source.file.startsWith('test/') && !source.file.startsWith('test/kafka/') // its titles are still old
+      source.file.startsWith('test/')
         ? titlesOf(source).flatMap((text) => (vague.test(text) ? [`${source.file}: ${text.slice(0, 100)}`] : []))
         : [],
     );
