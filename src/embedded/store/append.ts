@@ -86,12 +86,12 @@ export class Appender {
     return new Promise((resolve, reject) => {
       const call = this.makeCall(topic.name, records.length, resolve, reject);
       records.forEach((record, index) => {
-        const lane = this.laneOf(topic, record.partition);
+        const queue = this.queueOf(topic, record.partition);
         // `encodeAppends` returned one buffer for each record.
         const block = encoded[index] as Buffer;
         const tombstone = record.value === null;
-        lane.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone, bytes: block });
-        this.start(lane);
+        queue.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone, bytes: block });
+        this.start(queue);
       });
     });
   }

@@ -239,7 +239,7 @@ class KeptSession implements Session {
   onConnection(restore: Restore): void {
     this.restorer.add(restore);
   }
-  restoreSoon(reason: string): void {
+  retryRestore(reason: string): void {
     this.restorer.soon(this.connection, reason);
   }
   private restored({ address }: Connection, awayMs: number): void {
