@@ -1,4 +1,7 @@
-/** Implements the log between the processes of one machine: durable topics, groups and commits in shared files. */
+/**
+ * Implements the log between the processes of one machine: durable topics, groups and commits in shared files. The file
+ * is long because every call of the port is checked and guarded here.
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { every, randomHex, type Clock, type Random, type Timer } from '../base/clock';

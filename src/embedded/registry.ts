@@ -1,6 +1,7 @@
 /**
  * Implements the registry of announced, running instances. It reads the shared directory, and detects changes by
- * doorbells and closed connections.
+ * doorbells and closed connections. The file is long because polling, watching and the repair of the own announcement
+ * share one list.
  */
 import type { Clock } from '../base/clock';
 import { every } from '../base/clock';

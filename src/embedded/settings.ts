@@ -1,6 +1,6 @@
 /**
  * Implements settings as one text file. Each write replaces the whole file, durably, and only one of several concurrent
- * writers succeeds.
+ * writers succeeds. The file is long because reading, replacing and repairing the file share one generation.
  */
 import fs from 'node:fs';
 import path from 'node:path';

@@ -10,7 +10,7 @@ function waiting(holder: Holding) {
     path: '/log',
     clock,
     files: { look: () => undefined },
-    lock: { holder: () => holder, isDamaged: () => false, sayHolder: () => 'HOLDER' },
+    lock: { holder: () => holder, isDamaged: () => false, describeHolder: () => 'HOLDER' },
   };
   // The cast: a check uses these parts of an environment only.
   const environment = new Environment(parts as unknown as EnvironmentParts);

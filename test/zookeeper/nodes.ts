@@ -45,7 +45,7 @@ export function openSystem({ clock = virtualClock(), cache }: Given = {}) {
     connection: connect(),
     onConnection: (given: Restore) => void (restore = given),
     call: (_what: string, _again: boolean, run: (one: Connection) => Promise<unknown>) => run(session.connection),
-    restoreSoon: () => undefined,
+    retryRestore: () => undefined,
   };
   const around = { clock, random: seededRandom(1), notices: openNotices() };
   const used = session as unknown as Session; // as above

@@ -63,7 +63,7 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
     await done((end) => client.remove(`${contract}/${node}`, -1, end));
     await until('it is seen again', () => seen.length >= 2 && seen.at(-1)?.join() === 'photos#a', 5_000);
     await until('it is reported', () => warnings(one).length > 0);
-    expect(warnings(one)).toEqual([expect.stringContaining(`announced again: ${contract}/`)]);
+    expect(warnings(one)).toEqual([expect.stringContaining(`which was restored: ${contract}/`)]);
   });
 
   test('an overwritten announcement is restored with a warning', async () => {

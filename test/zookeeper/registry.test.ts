@@ -37,7 +37,7 @@ async function scene() {
     sessionMs: 2_000,
     onConnection: (given: Restore) => void (restore = given),
     call: (_what: string, _again: boolean, run: (one: Connection) => Promise<unknown>) => run(connection),
-    restoreSoon: () => undefined,
+    retryRestore: () => undefined,
   } as unknown as Session; // as above
   const registry = openRegistry({ clock, random: seededRandom(1), notices: openNotices(), session, paths });
   const seen: Record<string, string> = {};

@@ -1,4 +1,7 @@
-/** Implements one member of a group: computes its target partitions, hands over the rest, and claims free ones. */
+/**
+ * Implements one member of a group: computes its target partitions, hands over the rest, and claims free ones. The file
+ * is long because joining, claiming and handing over change the state of one member.
+ */
 import { randomHex } from '../../base/clock';
 import { errorMessage } from '../../base/errors';
 import { closable } from '../../base/lifecycle';

@@ -1,6 +1,6 @@
 /**
  * Sends broadcasts over sockets. A broadcast resolves when the sockets of all receivers have accepted it. Receivers
- * that read are waited for.
+ * that read are waited for. The file is long because each receiver keeps the books of the broadcasts that wait for it.
  */
 import { every, type Clock, type Timer } from '../../base/clock';
 import { BoundedQueue, Capacity } from '../../base/bounded';

@@ -1,5 +1,6 @@
 /**
  * Manages all connections of one bus. It connects when a connection is first needed, and reports peers that have left.
+ * The file is long because connections, peers and departures share one table.
  */
 import net from 'node:net';
 import path from 'node:path';
