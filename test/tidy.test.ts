@@ -13,7 +13,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   memory: ['base', 'format', 'ports'],
   kafka: ['base', 'format', 'ports'],
   zookeeper: ['base', 'format', 'ports'],
-  spool: ['base', 'format', 'ports'],
   delivery: ['base', 'contract', 'format'],
   request: ['base', 'contract', 'format', 'ports', 'delivery'],
   work: ['base', 'contract', 'format', 'ports', 'delivery'],
@@ -93,7 +92,7 @@ const homes: Readonly<Record<string, string>> = {
 };
 
 /** Folders that receive time, randomness and files as dependencies. */
-const onPorts = ['request', 'work', 'broadcast', 'delivery', 'bus', 'spool'];
+const onPorts = ['request', 'work', 'broadcast', 'delivery', 'bus'];
 const handedIn =
   /\b(?:Date\.now|new Date\(\)|performance\.|process\.|setTimeout|setInterval|setImmediate|Math\.random|randomUUID)/;
 const handedInModules = /^node:(?:fs|net|http|dgram|child_process|cluster|worker_threads|timers|os|crypto|process)\b/;

@@ -83,8 +83,6 @@ function fromBus(error: AnyBusError): HttpError {
     case 'Unreachable':
     case 'Cancelled':
     case 'Closed':
-    case 'SpoolFull':
-    case 'SpoolBroken':
       return unavailable(error.code, 1_000);
     default:
       return new HttpError(500, `${error.code}: something went wrong here.`);

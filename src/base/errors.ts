@@ -30,10 +30,6 @@ export interface BusDetails {
   DiskFull: { outcome: SendOutcome; path: string; freeBytes: number; neededBytes: number };
   /** The files of the log at `path` cannot be used before a restart. */
   StoreBroken: { outcome: SendOutcome; path: string; cause: string };
-  /** Reserved. No code of this version uses it. */
-  SpoolFull: { bytes: number; limitBytes: number };
-  /** Reserved. No code of this version uses it. */
-  SpoolBroken: { cause: string };
   /** The bus was closed `sinceMs` ago. */
   Closed: { outcome: SendOutcome; sinceMs: number };
   /** The instance does not know the entry. */
@@ -138,8 +134,6 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     retryable: false,
     remedy: 'Repair the files that the cause names, then restart the process. It reads and writes nothing until then.',
   },
-  SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
-  SpoolBroken: { retryable: false, remedy: 'Check the disk that the cause names, then restart the process.' },
   Closed: {
     retryable: false,
     remedy: ({ outcome }) =>
@@ -291,8 +285,6 @@ const outlooks: { readonly [C in BusCode]: Outlook } = {
   Unreachable: 'transient',
   DiskFull: 'transient',
   StoreBroken: 'operator',
-  SpoolFull: 'transient',
-  SpoolBroken: 'operator',
   Closed: 'final',
   Incompatible: 'operator',
   Conflict: 'final',

@@ -130,7 +130,7 @@ export type Result<T, E> = { readonly ok: true; readonly value: T } | { readonly
 /** Codes with which a request can reject. Config is not among them: it reports a mistake in the call itself. */
 export type RequestCode = Exclude<
   BusCode,
-  'DiskFull' | 'StoreBroken' | 'SpoolFull' | 'SpoolBroken' | 'Conflict' | 'Config'
+  'DiskFull' | 'StoreBroken' | 'Conflict' | 'Config'
 >;
 /** Errors with which a request can reject: the failures of its contract, and errors of the bus. */
 export type RequestFailure<M extends Request> = FailureOf<M> | AnyBusError<RequestCode>;

@@ -37,8 +37,6 @@ const ofCode: { readonly [C in BusCode]: Exit } = {
   Unreachable: exits.unreachable,
   DiskFull: exits.unreachable,
   StoreBroken: exits.unreachable,
-  SpoolFull: exits.unreachable,
-  SpoolBroken: exits.unreachable,
   Closed: exits.unreachable,
   Incompatible: exits.failed,
   Conflict: exits.failed,
