@@ -96,7 +96,7 @@ kafkaSuite(
       expect(noTls).toMatchObject({ code: 'CONNECTION', retriable: true });
       const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 30_000));
       expect(tooMuch.code).toMatch(/^(?:CONNECTION|TLS)$/);
-      expect(busErrorOf(tooMuch, 'asking for topics', 0).message).toContain('the listener speaks no TLS');
+      expect(busErrorOf(tooMuch, 'asking for topics', 0).message).toContain('the listener does not use TLS');
     });
 
     it('fails without a retry when a listener does not support a login', async () => {
