@@ -128,10 +128,7 @@ export interface ListenOptions {
 /** A value, or the error in its place. */
 export type Result<T, E> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: E };
 /** Codes with which a request can reject. Config is not among them: it reports a mistake in the call itself. */
-export type RequestCode = Exclude<
-  BusCode,
-  'DiskFull' | 'StoreBroken' | 'Conflict' | 'Config'
->;
+export type RequestCode = Exclude<BusCode, 'DiskFull' | 'StoreBroken' | 'Conflict' | 'Config'>;
 /** Errors with which a request can reject: the failures of its contract, and errors of the bus. */
 export type RequestFailure<M extends Request> = FailureOf<M> | AnyBusError<RequestCode>;
 /** Response of one instance to {@link Bus.requestAll}: its reply, or the error of this request. */

@@ -67,7 +67,10 @@ zookeeperSuite(
       const codes = Promise.all(calls.map(code));
       expect(await livedMs(codes)).toBeLessThan(sessionMs + 1_000);
       expect(await codes).toEqual(['Unreachable', 'Unreachable', 'Unreachable']);
-      expect(here.caller.state()).toMatchObject({ ok: false, reason: expect.stringContaining('using the known instances') });
+      expect(here.caller.state()).toMatchObject({
+        ok: false,
+        reason: expect.stringContaining('using the known instances'),
+      });
       // A watcher that starts now gets the list that was seen last.
       expect((await watchNames(here.caller, here.module)).at(-1)).toEqual([`${here.module}#1`, `${here.module}#2`]);
       expect((await watchSettings(here.caller)).last).toContain(`${here.key}=before`);
