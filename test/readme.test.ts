@@ -100,6 +100,17 @@ test('docs/architecture.md names only existing files and folders of src', () => 
   expect(named.filter((name) => !names.has(name))).toEqual([]);
 });
 
+test('docs/architecture.md names each file of the folders that it describes', () => {
+  const { text: source } = page('docs/architecture.md');
+  const folders = ['embedded', 'kafka', 'zookeeper', 'work', 'request', 'broadcast', 'bus'];
+  const files = folders.flatMap((folder) =>
+    readdirSync(join(root, 'src', folder), { recursive: true, encoding: 'utf8' }).map((file) => basename(file)),
+  );
+  const described = files.filter((name) => /(?<!\.d)\.ts$/.test(name) && !name.endsWith('-requests.ts'));
+  expect(described.length).toBeGreaterThan(150);
+  expect(described.filter((name) => !source.includes(`\`${name}\``))).toEqual([]);
+});
+
 test('docs/errors.md has an entry for each code', () => {
   const codes = Object.keys(busCodes);
   const entries = [...page('docs/errors.md').text.matchAll(/^### (\w+)$/gm)].map(([, code]) => code);
