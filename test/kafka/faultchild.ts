@@ -31,7 +31,8 @@ async function main(): Promise<void> {
       if (notice.type === 'dropped') note('dropped', `${notice.what}:`, oneLine(notice.reason));
       else if (notice.type === 'partition') {
         for (const { partition } of [notice, ...(notice.also ?? [])]) note('partition', notice.change, partition);
-      } else if (notice.type === 'log' && notice.level === 'error') note('error', oneLine(notice.message));
+      } else if (notice.type === 'stuck') note('stuck', notice.partition, oneLine(notice.reason));
+      else if (notice.type === 'log' && notice.level === 'error') note('error', oneLine(notice.message));
     },
   });
   watchHealth(bus);

@@ -3,6 +3,8 @@
  */
 import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
+import type { MemoryProcess } from '../../src/memory/world';
+import { PartitionLostError, type Log, type OwnedPartition } from '../../src/ports/log';
 import { RetainedPartitions } from '../../src/work/progress/retained';
 import { emptyState, encodeState } from '../../src/work/progress/commit-state';
 import { gates, group, jobs, parked, workQueue, topic } from '../support/work-queue';
@@ -383,4 +385,59 @@ describe('a process that cannot commit', () => {
     expect(seen).toBe(12_000);
     expect(endMs - startMs).toBeLessThan(100);
   });
+});
+
+/**
+ * The log of a process whose ownership ends inside `check`, at the first check after its first commit: a process that
+ * stalled finds out there that its session is over, before any timer fires.
+ */
+function fencedAfterFirstCommit(process: MemoryProcess): { readonly log: Log; fences(): number } {
+  let fences = 0;
+  const wrap = (owned: OwnedPartition): OwnedPartition => {
+    const lost = new AbortController();
+    let isOver = false;
+    owned.lost.addEventListener('abort', () => lost.abort(owned.lost.reason));
+    return {
+      partition: owned.partition,
+      epoch: owned.epoch,
+      committed: owned.committed,
+      lost: lost.signal,
+      read: (...given) => owned.read(...given),
+      cannotServe: (...given) => owned.cannotServe(...given),
+      async commit(commit) {
+        await owned.commit(commit);
+        isOver = fences === 0;
+      },
+      check() {
+        if (isOver && fences++ === 0) {
+          lost.abort(new PartitionLostError(group, owned.partition, 'its session is over'));
+          process.expire();
+        }
+        lost.signal.throwIfAborted();
+        owned.check();
+      },
+    };
+  };
+  const log: Log = {
+    ...process.log,
+    join: (name, on, owner, options) =>
+      process.log.join(name, on, { ...owner, onAssigned: (owned) => owner.onAssigned(wrap(owned)) }, options),
+  };
+  return { log, fences: () => fences };
+}
+
+test('a message whose ownership ends as its first commit is acknowledged does not block its key', async () => {
+  const r = workQueue();
+  const a = r.process('a');
+  const { log, fences } = fencedAfterFirstCommit(a);
+  const { resize } = jobs();
+  const seen: number[] = [];
+  await r.take(a, resize, ({ n }) => void seen.push(n), {}, { log });
+  const sender = r.sender(r.process('web'));
+  await sender.send(resize, keyed(1));
+  await r.clock.advance(10_000);
+  expect(fences()).toBeGreaterThan(0);
+  await sender.send(resize, keyed(10, 1));
+  await r.clock.advance(10_000);
+  expect(seen).toEqual(numbers(11).map(({ n }) => n));
 });

@@ -79,7 +79,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     await one.registry.announce(instance('mine#1'));
     await one.session.connection?.remove(paths.instance('mine#1'), -1);
     const data = JSON.stringify(instance('mine#1', { incarnation: 'other' }));
-    (one.registry as unknown as { soon: { stop(): void } }).soon.stop(); // otherwise it would restore its announcement
+    (one.registry as unknown as { debounced: { stop(): void } }).debounced.stop(); // otherwise it would restore its announcement
     await other.session.connection?.create(paths.instance('mine#1'), data);
     await one.registry.withdraw();
     expect(await other.session.connection?.exists(paths.instance('mine#1'))).toBe(true);

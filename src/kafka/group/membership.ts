@@ -191,6 +191,8 @@ export class Membership implements Member {
     if (this.#joined >= 0 && generation > this.#joined + 1) {
       this.#generation = -1;
       this.#assigned.loseAll(`generation ${this.#joined} was followed by ${generation}`);
+      // The leader still counts the lost partitions as owned, and waits for this member to release them.
+      this.#joinAgain('its partitions were lost while it joined');
     }
     this.#joined = generation;
   }
@@ -227,6 +229,7 @@ export class Membership implements Member {
     this.#heartbeat.check();
     if (this.#generation !== as.generation || this.#leaving || this.#over) return;
     for (const partition of fresh) {
+      if (this.#generation !== as.generation) return; // the owner's first steps can find that the session is over
       this.#declaration.assigned(partition);
       this.#assigned.assign(partition, as.generation, commits.get(partition) ?? null);
     }

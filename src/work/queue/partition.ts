@@ -151,9 +151,11 @@ export class Partition implements Holder {
     return this.#commits.now();
   }
   mayRun(message: Message): boolean {
+    const may = this.#isOurs(); // can end the ownership, which registers messages whose handler was called
     message.announced = false;
-    if (this.#isOurs()) return true;
+    if (may) return true;
     this.#running.remove(message);
+    this.parts.retained.ended(message, false); // otherwise its key waits for it forever
     return false;
   }
 
@@ -258,9 +260,7 @@ export class Partition implements Holder {
       stateBytesMax: () => take.log.stateBytesMax,
       resting: () => this.#state.watermark.unsettled === 0,
       lost: () => this.#lose(),
-      kept: () => {
-        if (this.#room.committed()) this.parts.pump();
-      },
+      kept: () => void (this.#room.committed() && this.parts.pump()),
       retained: this.parts.retained,
       unkept,
       report: (ok, reason) => this.parts.commits(this.number, ok, reason),

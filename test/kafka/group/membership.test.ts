@@ -413,6 +413,23 @@ describe('a member that is cut off', () => {
     expect(lost(owned)).toContain('was followed by');
   });
 
+  it('leaves no partition without an owner when a generation passed unseen while partitions move', async () => {
+    const { log, holder, topic, group } = await openOne();
+    let passes = 0;
+    kafka.cluster.script = ({ name, client }) => {
+      if (name === 'joinGroup' && client === 'one' && passes++ === 0) group.generation += 2;
+      return undefined;
+    };
+    const two = kafka.process('two');
+    const second = new Holder();
+    await kafka.run(two.log.join('g', topic, second, { sessionMs }));
+    expect(passes).toBeGreaterThan(0);
+    const owned = () => [...holder.owned.keys(), ...second.owned.keys()].toSorted((a, b) => a - b);
+    await kafka.until(() => owned().length === 2, 3 * sessionMs);
+    expect(owned()).toEqual([0, 1]);
+    await kafka.run(Promise.all([log.close(), two.log.close()]));
+  });
+
   it('rejects with Unreachable when it cannot join, and sends no group request afterwards', async () => {
     const { log, topic } = await kafka.open();
     kafka.cluster.script = ({ name }) => (name === 'joinGroup' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
