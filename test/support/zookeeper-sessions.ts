@@ -118,3 +118,8 @@ export function startChild(args: readonly string[]): ChildProcess & { readonly l
   });
   return Object.assign(child, { left });
 }
+
+/** Returns whether the session still restores what the last connection lost. The restorer is private. */
+export function isRestoring(session: Session): boolean {
+  return (session as unknown as { restorer: { restoring: unknown } }).restorer.restoring !== undefined;
+}

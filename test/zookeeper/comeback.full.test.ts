@@ -1,11 +1,10 @@
 /** Work that a reconnect must do is kept for the next connection when this one ends before the work is done. */
 import { answerEmpty, grant, greeting, startFake } from '../support/fake-zookeeper';
-import { cleanUp, type Opened, open, until } from '../support/zookeeper-sessions';
+import { cleanUp, isRestoring, type Opened, open, until } from '../support/zookeeper-sessions';
 
 afterEach(cleanUp);
 
-const restored = ({ session }: Opened) =>
-  until('it is restored', () => session.connection && session['restoring' as keyof typeof session] === undefined);
+const restored = ({ session }: Opened) => until('it is restored', () => session.connection && !isRestoring(session));
 async function reconnect({ session }: Opened): Promise<void> {
   const before = session.connection;
   before?.cut('by the test');

@@ -16,6 +16,7 @@ import {
 import {
   beginToOpen,
   cleanUp,
+  isRestoring,
   instance,
   later,
   open as openAtOnce,
@@ -185,7 +186,7 @@ describe('an open session', () => {
       answer: (socket, question) => ((turned && after.answer) || answerEmpty)(socket, question),
     });
     const opened = await open({ connect: fake.connect, ns: 'test', sessionMs });
-    await until('it is restored', () => opened.session['restoring' as keyof typeof opened.session] === undefined);
+    await until('it is restored', () => !isRestoring(opened.session));
     return { turn: () => void (turned = true), fake, opened };
   }
 
