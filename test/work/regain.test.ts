@@ -391,7 +391,7 @@ describe('a process that cannot commit', () => {
  * The log of a process whose ownership ends inside `check`, at the first check after its first commit: a process that
  * stalled finds out there that its session is over, before any timer fires.
  */
-function fencedAfterFirstCommit(process: MemoryProcess): { readonly log: Log; fences(): number } {
+function fencedAfterFirstCommit(process: MemoryProcess): { readonly log: Log; readonly fences: () => number } {
   let fences = 0;
   const wrap = (owned: OwnedPartition): OwnedPartition => {
     const lost = new AbortController();

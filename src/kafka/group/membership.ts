@@ -1,5 +1,5 @@
 /** Runs one member of a group through rebalances, long because its rounds, hand-overs and fencing share one state. */
-import { sleep } from '../../base/clock';
+import { sleep, type Timer } from '../../base/clock';
 import { BusError, errorMessage } from '../../base/errors';
 import { closable, deferred, type Deferred } from '../../base/lifecycle';
 import type { Member, Owner } from '../../ports/log';
@@ -35,6 +35,12 @@ export interface MembershipParts {
 const rebalanceMsMin = 30_000;
 /** Interval between tries after an error that only an operator can resolve. */
 const hopelessMs = 10_000;
+/**
+ * Maximum time for which partitions move without a new round. A hand-over takes up to 30 s of running handlers, and 10 s
+ * of the last commit. After that the members declare again what they own, so that a release that got lost does not leave
+ * a partition without an owner.
+ */
+const movingMsMax = 60_000;
 /** Maximum time of a start, in addition to one session in which a dead member can delay it. */
 const startMs = 30_000;
 
@@ -53,6 +59,7 @@ export class Membership implements Member {
   /** Reason for the next join. Undefined while the last declaration is valid. */
   #reason: string | undefined = 'it is a new member';
   #wake: Deferred<void> | undefined;
+  #moving: Timer | undefined;
   #leaving = false;
   #over = false;
   readonly #closing = closable(() => this.#close().then(this.parts.closed));
@@ -178,6 +185,9 @@ export class Membership implements Member {
     this.#generation = joined.generation;
     this.#heartbeat.good(sentMs);
     this.#heartbeat.hurried = assigned.moving;
+    this.#moving?.cancel();
+    const remind = (): void => this.#joinAgain(`partitions have been moving for ${movingMsMax / 1_000} s`);
+    this.#moving = assigned.moving ? this.parts.metadata.parts.clock.after(movingMsMax, remind) : undefined;
     this.#heartbeat.schedule();
     this.#commits.go(as);
     await this.#apply(assigned, as, this.#round.at(node));
@@ -351,6 +361,7 @@ export class Membership implements Member {
     await revokeEverything(this.parts.metadata, this.#assigned, this.#commits, this.sessionMs);
     this.#over = true;
     this.#heartbeat.stop();
+    this.#moving?.cancel();
     this.#stop.abort();
     this.#wake?.resolve();
     this.#round.close();

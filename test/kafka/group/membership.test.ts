@@ -430,6 +430,26 @@ describe('a member that is cut off', () => {
     await kafka.run(Promise.all([log.close(), two.log.close()]));
   });
 
+  it('declares again each minute what it owns while partitions move', async () => {
+    const release = deferred<void>();
+    const { log, holder, topic } = await openOne(2, new Holder(() => release.promise));
+    const two = kafka.process('two');
+    const second = new Holder();
+    await kafka.run(two.log.join('g', topic, second, { sessionMs }));
+    await kafka.clock.advance(5_000);
+    const joins = (): number => kafka.cluster.asked('joinGroup').filter(({ client }) => client === 'one').length;
+    const before = joins();
+    await kafka.clock.advance(125_000);
+    expect(joins() - before).toBeGreaterThanOrEqual(2);
+    expect(joins() - before).toBeLessThanOrEqual(4);
+    release.resolve();
+    await kafka.until(() => holder.owned.size === 1 && second.owned.size === 1, 10_000);
+    const settled = joins();
+    await kafka.clock.advance(300_000);
+    expect(joins()).toBe(settled);
+    await kafka.run(Promise.all([log.close(), two.log.close()]));
+  });
+
   it('rejects with Unreachable when it cannot join, and sends no group request afterwards', async () => {
     const { log, topic } = await kafka.open();
     kafka.cluster.script = ({ name }) => (name === 'joinGroup' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
