@@ -36,8 +36,8 @@ const rebalanceMsMin = 30_000;
 /** Interval between tries after an error that only an operator can resolve. */
 const hopelessMs = 10_000;
 /**
- * Maximum time for which partitions move without a new round. A hand-over takes up to 30 s of running handlers, and 10 s
- * of the last commit. After that the members declare again what they own, so that a release that got lost does not leave
+ * Maximum time for which partitions move without a new round. A hand-over takes up to 30 s of running handlers, and
+ * 10 s of the last commit. After that the members declare again what they own, so that a lost release does not leave
  * a partition without an owner.
  */
 const movingMsMax = 60_000;
