@@ -7,7 +7,9 @@ const run = (args) => {
   if (status !== 0) process.exit(status ?? 1);
 };
 for (const folder of ['dist', 'build']) rmSync(folder, { recursive: true, force: true });
-run(['-p', 'tsconfig.build.json']);
+// Code without comments, and declarations with them: users read the docstrings in hovers, and Node loads less text.
+run(['-p', 'tsconfig.build.json', '--declaration', 'false', '--removeComments']);
+run(['-p', 'tsconfig.build.json', '--emitDeclarationOnly']);
 chmodSync('dist/cli/main.js', 0o755);
 run(['-p', 'tsconfig.modules.json']);
 
