@@ -129,7 +129,7 @@ function firstState(
   why: { blocked: number; paused: number; unserved: number },
 ): QueueState {
   if (waiting === 0) return 'caught up';
-  if (takers === 0) return 'nobody';
+  if (takers === 0) return 'no instance';
   if (running > 0) return 'working';
   if (why.blocked >= waiting) return 'blocked';
   if (why.unserved > 0) return 'unserved';

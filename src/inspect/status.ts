@@ -49,7 +49,7 @@ export async function findAlarms(parts: InspectorParts, counted: readonly Counte
   }
   alarms.push(...(await alarmsOfWaiting(parts.log, counted, first)));
   const queues = [...first.values()];
-  alarms.push(...queues.filter(({ state }) => state === 'nobody').map(noConsumerAlarm));
+  alarms.push(...queues.filter(({ state }) => state === 'no instance').map(noConsumerAlarm));
   alarms.push(
     ...queues.flatMap(knownToFew),
     ...queues.flatMap(pausedBySettings),
@@ -191,7 +191,14 @@ const reportedElsewhere = ['queue ', 'setting ', 'events of '];
 
 function noConsumerAlarm({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   const message = `${waiting} wait, and no instance of ${module} handles them`;
-  return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, message, next: `busbar peek ${queue}` };
+  return {
+    severity: 'critical',
+    about: queue,
+    what: 'no instance',
+    forMs: oldestMs,
+    message,
+    next: `busbar peek ${queue}`,
+  };
 }
 
 /**
@@ -238,7 +245,7 @@ function hasParked({ queue, parked }: QueueView): Alarm {
 const order: readonly Alarm['what'][] = [
   'expiring',
   'stuck',
-  'nobody',
+  'no instance',
   'blocked',
   'unserved',
   'silent',

@@ -62,12 +62,13 @@ export interface UnservedView {
  * - `working`: messages are being handled, or none of the other states applies.
  * - `growing`: more messages are appended than settled.
  * - `stuck`: instances consume the queue, but no message is settled, or one lane makes no progress.
- * - `nobody`: no instance consumes the queue.
+ * - `no instance`: no instance consumes the queue.
  * - `paused`: no handler runs, and a setting keeps some entries from being started.
  * - `unserved`: no handler runs, and messages wait at instances that do not know their entry.
  * - `blocked`: no handler runs, and no waiting message can be read before an open transaction of another producer ends.
  */
-export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused' | 'unserved' | 'blocked';
+export type QueueState =
+  'caught up' | 'working' | 'growing' | 'stuck' | 'no instance' | 'paused' | 'unserved' | 'blocked';
 
 /** The messages of a queue, counted, and the instances that handle them. */
 export interface QueueView {
@@ -216,7 +217,7 @@ export interface Alarm {
     | 'stuck'
     | 'growing'
     | 'parked'
-    | 'nobody'
+    | 'no instance'
     | 'silent'
     | 'unwell'
     | 'degraded'

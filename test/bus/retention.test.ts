@@ -79,7 +79,7 @@ test('busbar status warns of events held beyond keepMs, with count and remedy', 
   await clock.advance(1.1 * keepMs);
   const { alarms } = await soon((await inspector()).status());
   expect(alarms).toMatchObject([
-    { what: 'nobody', severity: 'critical', about: 'search.index' },
+    { what: 'no instance', severity: 'critical', about: 'search.index' },
     {
       what: 'held',
       severity: 'warning',
@@ -109,7 +109,7 @@ describe('on a log that deletes unread events, like Kafka', () => {
     const { clock, soon, inspector, ports } = await openScene();
     const look = await inspector({ log: { ...ports('look').log, holdsUnread: false } });
     await clock.advance(0.4 * keepMs);
-    expect((await soon(look.status())).alarms).toMatchObject([{ what: 'nobody' }]);
+    expect((await soon(look.status())).alarms).toMatchObject([{ what: 'no instance' }]);
     await clock.advance(0.2 * keepMs);
     expect((await soon(look.status())).alarms).toMatchObject([
       {
@@ -119,7 +119,7 @@ describe('on a log that deletes unread events, like Kafka', () => {
         message: expect.stringContaining('deletes them'),
         next: 'busbar instances search',
       },
-      { what: 'nobody' },
+      { what: 'no instance' },
     ]);
   });
 

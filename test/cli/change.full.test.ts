@@ -142,7 +142,7 @@ test('a message that no instance can handle is a critical alarm', async () => {
   expect(sent.code).toBe(0);
   const { code, out } = await k.run([]);
   expect(code).toBe(2);
-  expect(rows(out)).toMatchObject([{ WHAT: 'nobody', NEXT: 'busbar peek shop.work' }]);
+  expect(rows(out)).toMatchObject([{ WHAT: 'no instance', NEXT: 'busbar peek shop.work' }]);
   const peeked = await k.run(['peek', 'shop.pack', '-o', 'jsonl']); // an entry, although no instance that serves it is running
   expect(jsonLines(peeked.out)).toMatchObject([{ key: 'q', body: {} }]);
 });

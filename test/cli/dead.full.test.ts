@@ -15,7 +15,7 @@ test('jobs of a module are a critical alarm when all its instances are killed', 
   const [queue] = rows((await k.run(['queues', 'shop.work'])).out);
   await k.close();
   expect(rows(out)).toMatchObject([
-    { SEVERITY: 'critical', ABOUT: 'shop.work', SAYS: '1 wait, and no instance of shop handles them' },
+    { SEVERITY: 'critical', ABOUT: 'shop.work', MESSAGE: '1 wait, and no instance of shop handles them' },
   ]);
   expect(code).toBe(2);
   expect(queue).toMatchObject({ STATE: 'no instance', INSTANCES: '0' });
@@ -35,7 +35,7 @@ test('a job with an unknown entry is a critical alarm, which peek and show expla
       SEVERITY: 'critical',
       ABOUT: 'shop.work',
       WHAT: 'unserved',
-      SAYS: '1 of shop.pakc waits, known to none of 1 instance',
+      MESSAGE: '1 of shop.pakc waits, known to none of 1 instance',
       NEXT: 'busbar peek shop.work --entry shop.pakc',
     },
   ]);

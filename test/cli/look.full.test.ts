@@ -29,7 +29,7 @@ test('status prints an alarm with the next command, and exits with 1 for a warni
       ABOUT: 'shop.work',
       WHAT: 'parked',
       FOR: '–',
-      SAYS: '2 messages are parked',
+      MESSAGE: '2 messages are parked',
       NEXT: 'busbar parked shop.work',
     },
   ]);

@@ -29,7 +29,7 @@ test('a setting pauses a queue, status prints how to end it, and unset resumes i
     {
       ABOUT: 'shop.work',
       WHAT: 'paused',
-      SAYS: 'the setting shop.pack.paused stops its messages; 5 wait in the queue',
+      MESSAGE: 'the setting shop.pack.paused stops its messages; 5 wait in the queue',
       NEXT: 'busbar unset shop.pack.paused',
     },
   ]);

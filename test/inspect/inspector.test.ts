@@ -22,7 +22,15 @@ describe('queues', () => {
     await clock.advance(4_000);
     const look = await inspector();
     expect(await soon(look.queues())).toMatchObject([
-      { queue: 'photos.work', state: 'nobody', waiting: 30, exact: true, running: 0, instances: 0, oldestMs: 4_000 },
+      {
+        queue: 'photos.work',
+        state: 'no instance',
+        waiting: 30,
+        exact: true,
+        running: 0,
+        instances: 0,
+        oldestMs: 4_000,
+      },
     ]);
   });
 
@@ -37,9 +45,9 @@ describe('queues', () => {
     await soon(member.close());
     const look = await inspector();
     expect(await soon(look.queues())).toMatchObject([
-      { queue: 'photos.work', state: 'nobody', waiting: 30, exact: false },
+      { queue: 'photos.work', state: 'no instance', waiting: 30, exact: false },
     ]);
-    expect((await soon(look.status())).alarms).toMatchObject([{ severity: 'critical', what: 'nobody' }]);
+    expect((await soon(look.status())).alarms).toMatchObject([{ severity: 'critical', what: 'no instance' }]);
   });
 
   test('does not count messages that are settled above a hanging one', async () => {
@@ -101,7 +109,7 @@ describe('queues', () => {
         listensTo: ['photos.added'],
         waiting: 7,
         exact: true,
-        state: 'nobody',
+        state: 'no instance',
       },
     ]);
   });

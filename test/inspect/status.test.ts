@@ -104,7 +104,7 @@ test('alarms report unconsumed queues, silent instances and parked messages, wor
   });
   const { alarms, queues } = await soon((await inspector()).status());
   expect(alarms).toMatchObject([
-    { severity: 'critical', what: 'nobody', about: 'photos.slow', next: 'busbar peek photos.slow' },
+    { severity: 'critical', what: 'no instance', about: 'photos.slow', next: 'busbar peek photos.slow' },
     { severity: 'critical', what: 'silent', about: 'web#9', next: 'busbar instances web' },
     {
       severity: 'warning',
@@ -114,7 +114,7 @@ test('alarms report unconsumed queues, silent instances and parked messages, wor
       next: 'busbar parked photos.work',
     },
   ]);
-  expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'nobody', waiting: 1 });
+  expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'no instance', waiting: 1 });
 });
 
 test('a degraded part of ready instances is one warning a reason, with the instance count', async () => {
@@ -149,9 +149,9 @@ test('a queue whose instances are dead is unconsumed, although the log still nam
     registry: { ...ports('y').registry, all: async () => [] },
   });
   const { alarms, queues } = await soon(look.status());
-  expect(queues.find(({ queue }) => queue === 'photos.work')).toMatchObject({ state: 'nobody', instances: 0 });
+  expect(queues.find(({ queue }) => queue === 'photos.work')).toMatchObject({ state: 'no instance', instances: 0 });
   expect(alarms).toMatchObject([
-    { severity: 'critical', what: 'nobody', message: '1 wait, and no instance of photos handles them' },
+    { severity: 'critical', what: 'no instance', message: '1 wait, and no instance of photos handles them' },
   ]);
 });
 

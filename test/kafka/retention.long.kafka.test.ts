@@ -27,7 +27,7 @@ kafkaSuite('events for an absent named listener', (suite) => {
     await publisher.publish(shop.sold, { order: 'o2' });
     const { inspector, ...inspection } = await inspect(given);
     const alarmsNow = async () => (await inspector.status()).alarms.map(({ what, about }) => `${what} ${about}`);
-    expect(await alarmsNow()).toEqual(['nobody books.index']);
+    expect(await alarmsNow()).toEqual(['no instance books.index']);
     await until('the inspector reports it', keepMs, async () => (await alarmsNow()).includes('expiring books.index'));
     expect(Date.now() - publishedMs).toBeLessThan(keepMs);
     const reasons = (): readonly string[] => publisher.health().reasons.map(({ part }) => part);

@@ -14,7 +14,7 @@ const number = (name: string, of: (queue: QueueView) => number): Column<QueueVie
 
 const columns: readonly Column<QueueView>[] = [
   { name: 'QUEUE', show: ({ queue }) => queue },
-  { name: 'STATE', show: ({ state }) => (state === 'nobody' ? 'no instance' : state) },
+  { name: 'STATE', show: ({ state }) => state },
   {
     name: 'WAITING',
     right: true,

@@ -9,7 +9,7 @@ import { age, clockTime, oneLine, plural } from '../words';
 const marks: Readonly<Record<Alarm['what'], string>> = {
   expiring: '✖',
   stuck: '✖',
-  nobody: '✖',
+  'no instance': '✖',
   unserved: '✖',
   blocked: '✖',
   silent: '✖',
@@ -20,20 +20,6 @@ const marks: Readonly<Record<Alarm['what'], string>> = {
   paused: '▲',
   parked: '▲',
 };
-const words: Readonly<Record<Alarm['what'], string>> = {
-  expiring: 'expiring',
-  stuck: 'stuck',
-  nobody: 'no instance',
-  unserved: 'unserved',
-  blocked: 'blocked',
-  silent: 'silent',
-  unwell: 'unwell',
-  degraded: 'degraded',
-  held: 'held',
-  growing: 'growing',
-  paused: 'paused',
-  parked: 'parked',
-};
 
 const scripted: Listing<Alarm> = {
   columns: [
@@ -41,7 +27,7 @@ const scripted: Listing<Alarm> = {
     { name: 'ABOUT', show: ({ about }) => about },
     { name: 'WHAT', show: ({ what }) => what },
     { name: 'FOR', show: ({ forMs }) => age(forMs) },
-    { name: 'SAYS', show: ({ message }) => message },
+    { name: 'MESSAGE', show: ({ message }) => message },
     { name: 'NEXT', show: ({ next }) => next },
   ],
 };
@@ -92,7 +78,7 @@ function exitOf(alarms: readonly Alarm[]): Exit {
 /** Returns one line per alarm when every alarm fits the terminal uncut. Otherwise each alarm becomes a paragraph. */
 function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] {
   const rows = alarms.map(({ what, about, forMs, message, next }) => {
-    return [marks[what], about, words[what], forMs === null ? '' : age(forMs), message, next];
+    return [marks[what], about, what, forMs === null ? '' : age(forMs), message, next];
   });
   const headings = Array.from({ length: 6 }, () => ({ name: '' }));
   const lines = beside(headings, rows, width);
