@@ -61,17 +61,17 @@ kafkaSuite(
 
     const large = Buffer.alloc(1_131_900, 0xc1);
     const garbage: readonly (readonly [string, Message, string])[] = [
-      ['random bytes', { value: Buffer.concat([Buffer.of(0xc1), randomBytes(500)]) }, 'not readable'],
-      ['no MessagePack', { value: Buffer.from([0x82, 0xa1]), headers: { bus: job('short') } }, 'not readable'],
-      ['no JSON', { value: '{"n": 1', headers: { bus: job('cut') } }, 'not readable'],
+      ['random bytes', { value: Buffer.concat([Buffer.of(0xc1), randomBytes(500)]) }, 'cannot be decoded'],
+      ['no MessagePack', { value: Buffer.from([0x82, 0xa1]), headers: { bus: job('short') } }, 'cannot be decoded'],
+      ['no JSON', { value: '{"n": 1', headers: { bus: job('cut') } }, 'cannot be decoded'],
       ['another body', { value: '{"m": 1}', headers: { bus: job('other') } }, 'n'],
       ['an envelope that is none', { value: packed(1), headers: { bus: 'hello' } }, 'its header cannot be decoded'],
       ['a newer envelope', { value: packed(1), headers: { bus: '2 work press.print a b -' } }, 'newer'],
-      ['a reply', { value: packed(1), headers: { bus: '1 reply press.print a b -' } }, 'not for a queue'],
-      ['an envelope of bytes', { value: packed(1), headers: { bus: randomBytes(3_000) } }, 'not readable'],
+      ['a reply', { value: packed(1), headers: { bus: '1 reply press.print a b -' } }, 'cannot be handled from a queue'],
+      ['an envelope of bytes', { value: packed(1), headers: { bus: randomBytes(3_000) } }, 'cannot be decoded'],
       ['an envelope of a megabyte', { value: packed(1), headers: { bus: 'x'.repeat(1_000_000) } }, 'characters'],
       ['a key of a megabyte', { key: 'k'.repeat(1_000_000), value: '{}' }, 'n'],
-      ['the largest record that is taken', { value: large }, 'not readable'],
+      ['the largest record that is taken', { value: large }, 'cannot be decoded'],
     ];
 
     test('malformed messages are parked unchanged with the reason, and their neighbors are handled', async () => {
