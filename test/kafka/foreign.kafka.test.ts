@@ -67,7 +67,11 @@ kafkaSuite(
       ['another body', { value: '{"m": 1}', headers: { bus: job('other') } }, 'n'],
       ['an envelope that is none', { value: packed(1), headers: { bus: 'hello' } }, 'its header cannot be decoded'],
       ['a newer envelope', { value: packed(1), headers: { bus: '2 work press.print a b -' } }, 'newer'],
-      ['a reply', { value: packed(1), headers: { bus: '1 reply press.print a b -' } }, 'cannot be handled from a queue'],
+      [
+        'a reply',
+        { value: packed(1), headers: { bus: '1 reply press.print a b -' } },
+        'cannot be handled from a queue',
+      ],
       ['an envelope of bytes', { value: packed(1), headers: { bus: randomBytes(3_000) } }, 'cannot be decoded'],
       ['an envelope of a megabyte', { value: packed(1), headers: { bus: 'x'.repeat(1_000_000) } }, 'characters'],
       ['a key of a megabyte', { key: 'k'.repeat(1_000_000), value: '{}' }, 'n'],
