@@ -6,7 +6,7 @@ import { moduleOf } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
 import { currentScope, inherited, type Scopes } from '../delivery/context';
 import { encodeBody } from '../format/codec';
-import { printEnvelope } from '../format/envelope';
+import { printEnvelope } from '../format/envelope-printer';
 import type { Messenger } from '../ports/messenger';
 
 interface BroadcasterParts {

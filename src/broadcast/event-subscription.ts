@@ -13,7 +13,7 @@ import { Gate } from '../delivery/gate';
 import { peerOf } from '../delivery/peer';
 import { createSenderPositions, type SenderPositions } from '../delivery/sender-positions';
 import { createSerialQueue } from '../delivery/serial-queue';
-import { parseEnvelope } from '../format/envelope';
+import { parseEnvelope } from '../format/envelope-parser';
 import { decodeValue } from '../format/json';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Topic } from '../ports/log';
 

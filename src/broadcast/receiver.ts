@@ -10,7 +10,7 @@ import { Gate } from '../delivery/gate';
 import { createSerialQueue } from '../delivery/serial-queue';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import { createSenderPositions, type SenderPositions } from '../delivery/sender-positions';
 
 export interface BroadcastReceiver {

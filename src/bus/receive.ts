@@ -1,7 +1,8 @@
 /** Routes each incoming packet to the part that handles its kind. */
 import type { Notices } from '../base/notices';
 import type { BroadcastReceiver } from '../broadcast/receiver';
-import { parseEnvelope, type Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
+import { parseEnvelope } from '../format/envelope-parser';
 import type { Packet, Messenger } from '../ports/messenger';
 import type { Answerer } from '../request/answerer';
 import type { Caller } from '../request/caller';

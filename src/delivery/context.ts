@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../base/clock';
 import { Failure, BusError } from '../base/errors';
 import type { LogLevel, Notices } from '../base/notices';
 import type { Request } from '../contract/types';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 
 /**
  * Values that travel with every message and with all messages that its handlers send. Declare the fields once: `declare

@@ -1,5 +1,5 @@
 /** Remembers the last position of each sender, so that one instance starts no message twice. */
-import type { Stamp } from '../format/envelope';
+import type { Stamp } from '../format/envelope-fields';
 
 export interface SenderPositions {
   /**

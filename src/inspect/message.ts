@@ -1,6 +1,7 @@
 /** Decodes records into views: the fields of the envelope, and the body. */
 import { limits } from '../base/limits';
-import { parseEnvelope, type Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
+import { parseEnvelope } from '../format/envelope-parser';
 import { decodeValue } from '../format/json';
 import type { Stored } from '../ports/log';
 import type { MessageFilter, MessageView } from './types';

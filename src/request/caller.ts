@@ -5,7 +5,7 @@ import type { Request } from '../contract/types';
 import { callSite, fromCaller, type CallSite } from '../delivery/call-site';
 import { currentScope, type Scopes } from '../delivery/context';
 import { encodeBody } from '../format/codec';
-import { printEnvelope } from '../format/envelope';
+import { printEnvelope } from '../format/envelope-printer';
 import { badTimeout, closed } from './call-errors';
 import { createDispatcher, type SendParts } from './dispatch';
 import { OpenCall, type AskOptions } from './open-call';

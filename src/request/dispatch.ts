@@ -4,7 +4,7 @@ import { isBusError, type BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { moduleOf } from '../contract/contract';
 import { inherited } from '../delivery/context';
-import { printEnvelope } from '../format/envelope';
+import { printEnvelope } from '../format/envelope-printer';
 import type { Packet, Messenger } from '../ports/messenger';
 import { lastRefusal, unread } from './call-errors';
 import type { OpenCall } from './open-call';

@@ -3,7 +3,8 @@ import { within, type Clock } from '../base/clock';
 import { errorMessage } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
-import { printEnvelope, type Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
+import { printEnvelope } from '../format/envelope-printer';
 import type { Messenger } from '../ports/messenger';
 import type { Caller } from './caller';
 

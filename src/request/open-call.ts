@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../base/clock';
 import type { BusError } from '../base/errors';
 import type { Request } from '../contract/types';
 import type { Scope } from '../delivery/context';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import type { PeerTarget } from './peers';
 
 export interface AskOptions {

@@ -14,7 +14,7 @@ import { isFailureName } from '../contract/contract';
 import type { Request } from '../contract/types';
 import type { Outcome } from '../delivery/deliver';
 import { encodeBody } from '../format/codec';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import { outputOf } from './reply';
 
 export type Reply = Pick<Envelope, 'status' | 'code'> & { readonly body: Uint8Array };

@@ -4,7 +4,7 @@ import { BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { allEnded, deferred, type Closable, type Deferred } from '../base/lifecycle';
 import type { Request } from '../contract/types';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import type { Instance, Registry } from '../ports/registry';
 import type { Target } from './pick';
 

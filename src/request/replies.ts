@@ -2,7 +2,7 @@
 import type { Clock } from '../base/clock';
 import { isBusError, type BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import { answerLost, noHandler, responderLost } from './call-errors';
 import type { Dispatcher } from './dispatch';
 import type { OpenCall, Reached } from './open-call';

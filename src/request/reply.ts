@@ -17,7 +17,7 @@ import { moduleOf } from '../contract/contract';
 import { fingerprintOf } from '../contract/fingerprint';
 import type { Request } from '../contract/types';
 import { decodeBody } from '../format/codec';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import type { Instance } from '../ports/registry';
 
 /** Body of an error reply. */

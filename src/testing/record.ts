@@ -1,7 +1,7 @@
 /** Records what a test bus sends through its ports, so that a test can inspect it without a spy. */
 import { limits } from '../base/limits';
 import { decodeBody } from '../format/codec';
-import { parseEnvelope } from '../format/envelope';
+import { parseEnvelope } from '../format/envelope-parser';
 import { parseTopic } from '../format/names';
 import type { Append, Log } from '../ports/log';
 import type { Packet, Messenger } from '../ports/messenger';

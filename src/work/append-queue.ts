@@ -2,7 +2,8 @@
 import { Capacity } from '../base/bounded';
 import { BusError, isBusError, ofList } from '../base/errors';
 import { limits } from '../base/limits';
-import { printEnvelope, type Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
+import { printEnvelope } from '../format/envelope-printer';
 import { partitionOf } from '../format/partition';
 import { type Append, PartialAppendError, type Topic } from '../ports/log';
 import type { EncodedCall, EncodedMessage, How } from './encode-messages';

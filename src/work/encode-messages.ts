@@ -5,7 +5,7 @@ import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
 import { currentScope, inherited } from '../delivery/context';
 import { encodeBody } from '../format/codec';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import { idMaker } from '../format/id';
 import type { SenderParts } from './types';
 

@@ -1,7 +1,8 @@
 /** A record of a queue in memory: its identity, its partition, and its attempts so far. */
 import type { Behind } from '../base/errors';
 import type { DeliveryContext } from '../delivery/context';
-import { parseEnvelope, type Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
+import { parseEnvelope } from '../format/envelope-parser';
 import type { Log, Place, Stored } from '../ports/log';
 import type { Queue } from './types';
 

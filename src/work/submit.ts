@@ -5,7 +5,7 @@ import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
-import type { Envelope } from '../format/envelope';
+import type { Envelope } from '../format/envelope-fields';
 import type { Topic } from '../ports/log';
 import { AppendQueue } from './append-queue';
 import { messageEncoder, type How } from './encode-messages';

@@ -5,7 +5,7 @@ import { openNotices, type Notice } from '../../src/base/notices';
 import { openEventSubscription } from '../../src/broadcast/event-subscription';
 import { defineModule, event, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
-import { printEnvelope } from '../../src/format/envelope';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import { encodeBody } from '../../src/format/codec';
 import { virtualClock } from '../../src/memory';
 import type { Log, ReadMax, Stored, Topic } from '../../src/ports/log';

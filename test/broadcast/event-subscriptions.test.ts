@@ -4,7 +4,7 @@ import { deferred } from '../../src/base/lifecycle';
 import { openEventSubscriptions } from '../../src/broadcast/event-subscriptions';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
-import { printEnvelope } from '../../src/format/envelope';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import { defineModule, event, unchecked } from '../../src/index';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import type { Topic } from '../../src/ports/log';

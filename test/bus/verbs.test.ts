@@ -6,7 +6,7 @@ import { createVerbs, type VerbsParts } from '../../src/bus/verbs';
 import { broadcast, defineModule, event, request, unchecked, work } from '../../src/contract/contract';
 import { currentScope, openScopes } from '../../src/delivery/context';
 import { virtualClock } from '../../src/memory';
-import type { Instance } from '../../src/ports/registry';
+import { instanceOf } from '../support/instances';
 import { PeerTarget } from '../../src/request/peers';
 
 const photos = defineModule('photos', {
@@ -15,24 +15,12 @@ const photos = defineModule('photos', {
   dropCache: broadcast(unchecked<number>()),
   added: event(unchecked<number>()),
 });
-const instance = (name: string): Instance => ({
-  name,
-  module: 'photos',
-  address: `at ${name}`,
-  incarnation: name,
-  host: 'h',
-  pid: 1,
-  sinceMs: 0,
-  version: '',
-  serves: {},
-  leaving: false,
-});
 
 function open(change: Partial<VerbsParts> = {}) {
   const calls: unknown[][] = [];
   const scopes = openScopes();
   const served = closable(async () => {});
-  const running = ['photos#1', 'photos#2'].map(instance);
+  const running = ['photos#1', 'photos#2'].map((name) => instanceOf(name, { module: 'photos' }));
   const records =
     <R>(name: string, result: R) =>
     async (...args: readonly unknown[]): Promise<R> => {

@@ -1,6 +1,8 @@
 import vm from 'node:vm';
 import fc from 'fast-check';
-import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/envelope';
+import type { Envelope } from '../../src/format/envelope-fields';
+import { parseEnvelope } from '../../src/format/envelope-parser';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import { anyCharacter } from '../characters';
 import { tries } from '../heavy';
 

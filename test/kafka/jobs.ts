@@ -1,7 +1,7 @@
 /** Submits jobs under load, and checks by their ids that no accepted one is missing and no settled one repeated. */
 import { isBusError } from '../../src/base/errors';
 import { decodeBody } from '../../src/format/codec';
-import { parseEnvelope } from '../../src/format/envelope';
+import { parseEnvelope } from '../../src/format/envelope-parser';
 import { namesIn } from '../../src/format/names';
 import type { Bus } from '../../src/index';
 import type { CommittedProgress, Stored } from '../../src/ports/log';

@@ -4,7 +4,7 @@ import { openNotices, type Notice } from '../../src/base/notices';
 import { defineModule, unchecked, work } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
-import { printEnvelope } from '../../src/format/envelope';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import { seededRandom } from '../../src/memory/clock';
 import { consumeQueue } from '../../src/work/queue/consumer';
 import { parkedTopic, workTopic } from '../../src/work/topics';

@@ -3,6 +3,7 @@ import { virtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
 import { PartitionLostError, type OwnedPartition, type Owner } from '../../src/ports/log';
 import type { Instance } from '../../src/ports/registry';
+import { instanceOf } from '../support/instances';
 
 const text = (value: string): Uint8Array => Buffer.from(value);
 const record = (partition: number, value: string) => ({ partition, key: null, value: text(value), headers: {} });
@@ -26,18 +27,8 @@ function owning(): Owner & { readonly owned: Map<number, OwnedPartition>; readon
     },
   };
 }
-const instance = (name: string, address: string): Instance => ({
-  name,
-  module: 'photos',
-  address,
-  incarnation: name,
-  host: 'here',
-  pid: 1,
-  sinceMs: 0,
-  version: '1',
-  serves: { photos: 'f' },
-  leaving: false,
-});
+const instance = (name: string, address: string): Instance =>
+  instanceOf(name, { module: 'photos', address, serves: { photos: 'f' } });
 
 describe('a memory world', () => {
   it('appends, reads through a group and commits without advancing time', async () => {

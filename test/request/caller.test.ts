@@ -6,7 +6,9 @@ import { openNotices } from '../../src/base/notices';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
-import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/envelope';
+import type { Envelope } from '../../src/format/envelope-fields';
+import { parseEnvelope } from '../../src/format/envelope-parser';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import { seededRandom, virtualClock } from '../../src/memory';
 import type { Packet, Messenger } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
@@ -16,6 +18,7 @@ import { errorReply } from '../../src/request/outcome';
 import { openPeers } from '../../src/request/peers';
 import { pickByKey } from '../../src/request/pick';
 import { heavy } from '../heavy';
+import { instanceOf } from '../support/instances';
 
 const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>(), { idempotent: true }),
@@ -23,19 +26,6 @@ const maths = defineModule('maths', {
     z.number().refine(async () => true),
     unchecked<number>(),
   ),
-});
-
-const instance = (name: string): Instance => ({
-  name,
-  module: 'maths',
-  address: `at ${name}`,
-  incarnation: name,
-  host: 'h',
-  pid: 1,
-  sinceMs: 0,
-  version: '',
-  serves: { maths: 'f' },
-  leaving: false,
 });
 
 /**
@@ -83,7 +73,7 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
   const registry: Pick<Registry, 'watch'> = {
     async watch(_module, seen) {
       see = seen;
-      see(names.map(instance));
+      see(names.map((name) => instanceOf(name)));
       return closable(async () => undefined);
     },
   };
@@ -133,7 +123,7 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
     requestsTo,
     isKnown: (name: string) => peers.at(`at ${name}`) !== undefined,
     /** Makes the registry list these instances only. */
-    list: (listed: readonly string[]) => see?.(listed.map(instance)),
+    list: (listed: readonly string[]) => see?.(listed.map((name) => instanceOf(name))),
     nextDueMs: () => virtual.nextDueMs,
     pauses: () => pauses,
     triesOfTurnMax: () => triesOfTurnMax,
@@ -149,7 +139,10 @@ function replyOf(kind: Envelope['kind'], how: Behavior, stamp: Envelope['stamp']
 /** Returns a key whose requests are sent to the named one of instances a and b. */
 function keyOf(name: string): string {
   const keys = Array.from({ length: 100 }, (_, n) => `key${n}`);
-  return keys.find((key) => pickByKey(['a', 'b'].map(instance).map(idle), key)?.instance.name === name) ?? '';
+  return (
+    keys.find((key) => pickByKey(['a', 'b'].map((name) => instanceOf(name)).map(idle), key)?.instance.name === name) ??
+    ''
+  );
 }
 const idle = (one: Instance) => ({ instance: one, load: 0, silentSinceMs: undefined });
 

@@ -1,7 +1,8 @@
 /** Choice of the instance to which a request is sent, and of the next one when it cannot be sent or is refused. */
 import { BusError, type BusCode } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
-import { parseEnvelope, type Envelope } from '../../src/format/envelope';
+import type { Envelope } from '../../src/format/envelope-fields';
+import { parseEnvelope } from '../../src/format/envelope-parser';
 import { seededRandom, virtualClock } from '../../src/memory';
 import type { Messenger } from '../../src/ports/messenger';
 import { createDispatcher } from '../../src/request/dispatch';

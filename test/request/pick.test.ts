@@ -1,22 +1,10 @@
 import fc from 'fast-check';
 import { seededRandom } from '../../src/memory';
-import type { Instance } from '../../src/ports/registry';
 import { orderByKey, pickByKey, pickLessBusy } from '../../src/request/pick';
+import { instanceOf } from '../support/instances';
 
-const instance = (name: string): Instance => ({
-  name,
-  module: 'm',
-  address: name,
-  incarnation: name,
-  host: 'h',
-  pid: 1,
-  sinceMs: 0,
-  version: '',
-  serves: {},
-  leaving: false,
-});
 const targets = (loads: readonly number[], silentSinceMs: readonly (number | undefined)[] = []) =>
-  loads.map((load, i) => ({ instance: instance(`m#${i}`), load, silentSinceMs: silentSinceMs[i] }));
+  loads.map((load, i) => ({ instance: instanceOf(`m#${i}`), load, silentSinceMs: silentSinceMs[i] }));
 
 /** Counts how often each target is chosen in `count` draws. */
 function draws(all: ReturnType<typeof targets>, count: number, seed = 7): number[] {

@@ -1,7 +1,7 @@
 /** Effect of replies, states and departures on open requests. */
 import { openNotices } from '../../src/base/notices';
 import { encodeBody } from '../../src/format/codec';
-import type { Envelope } from '../../src/format/envelope';
+import type { Envelope } from '../../src/format/envelope-fields';
 import { virtualClock } from '../../src/memory';
 import type { OpenCall } from '../../src/request/open-call';
 import { errorReply } from '../../src/request/outcome';

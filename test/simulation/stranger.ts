@@ -1,5 +1,5 @@
 /** A foreign producer that writes into topics of the bus: unreadable records, which must be parked. */
-import { printEnvelope } from '../../src/format/envelope';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import type { Append, LogRecord, Stored } from '../../src/ports/log';
 import type { MemoryProcess } from '../../src/memory';
 import type { Checks } from './checks';

@@ -1,27 +1,15 @@
 /** Instances, and requests without a reply, for tests of the parts of a caller. */
 import type { Clock } from '../../src/base/clock';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
-import type { Instance } from '../../src/ports/registry';
 import { OpenCall, type AskOptions } from '../../src/request/open-call';
 import { PeerTarget } from '../../src/request/peers';
+import { instanceOf } from './instances';
 
 export const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>(), { idempotent: true }),
   count: request(unchecked<number>(), unchecked<number>()),
 });
 
-export const instanceOf = (name: string): Instance => ({
-  name,
-  module: 'maths',
-  address: `at ${name}`,
-  incarnation: name,
-  host: 'h',
-  pid: 1,
-  sinceMs: 0,
-  version: '',
-  serves: { maths: 'f' },
-  leaving: false,
-});
 export const targetOf = (name: string): PeerTarget<OpenCall> => new PeerTarget<OpenCall>(instanceOf(name));
 
 interface Given {

@@ -1,6 +1,6 @@
 /** Detects events that wait for named listeners for longer than `keepMs`, as their publisher watches it. */
 import { openNotices, type Notice } from '../../src/base/notices';
-import { printEnvelope } from '../../src/format/envelope';
+import { printEnvelope } from '../../src/format/envelope-printer';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import type { Log } from '../../src/ports/log';
 import { RetentionWatch } from '../../src/work/retention';

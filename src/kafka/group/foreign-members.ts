@@ -4,7 +4,7 @@ import type { ClusterMetadata } from '../cluster/metadata';
 
 /** Error for a group whose partitions are assigned by a member that is not a busbar instance. */
 export class ForeignMembersError extends Error {
-  override readonly name = 'StrangerError';
+  override readonly name = 'ForeignMembersError';
 }
 
 export const foreignMembersRemedy = 'Stop the consumers that the message names, or give them another group.';

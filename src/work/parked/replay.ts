@@ -1,7 +1,8 @@
 /** Replays parked messages, or drops them for good. */
 import { sleep, type Clock, type Random } from '../../base/clock';
 import { BusError, outlookOf, errorMessage } from '../../base/errors';
-import { printEnvelope, type Envelope, type Stamp } from '../../format/envelope';
+import type { Envelope, Stamp } from '../../format/envelope-fields';
+import { printEnvelope } from '../../format/envelope-printer';
 import { incarnation } from '../../format/id';
 import { parseTopic } from '../../format/names';
 import { PartialAppendError, type Append, type Log, type LogRecord } from '../../ports/log';

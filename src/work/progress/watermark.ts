@@ -1,5 +1,5 @@
 /** Tracks the settled records of a partition: the watermark, and the settled ranges above it that a commit carries. */
-import type { Stamp } from '../../format/envelope';
+import type { Stamp } from '../../format/envelope-fields';
 
 /** Offsets from `from` up to and excluding `to`. All existing records among them are settled. */
 export interface Range {

@@ -1,6 +1,6 @@
 /** State of a partition that its commits record: settled offsets, stamps of senders, attempts and the newest record. */
 import type { Clock } from '../../base/clock';
-import type { Stamp } from '../../format/envelope';
+import type { Stamp } from '../../format/envelope-fields';
 import type { Commit, Stored } from '../../ports/log';
 import { cutState, encodeState, takenMs, type Newest } from '../progress/commit-state';
 import { openFilter, type Filter, type MakeFilter } from '../progress/duplicate-filter';

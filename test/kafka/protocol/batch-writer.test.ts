@@ -4,7 +4,7 @@ import type { LogRecord } from '../../../src/ports/log';
 import { at, measureBatch, writeBatch } from '../../../src/kafka/protocol/batch-writer';
 import { readI64, Reader, writeI64, Writer } from '../../../src/kafka/protocol/primitives';
 import { crc32c } from '../../../src/kafka/protocol/crc32c';
-import { parseEnvelope } from '../../../src/format/envelope';
+import { parseEnvelope } from '../../../src/format/envelope-parser';
 import { readRecords, BatchRead } from '../../../src/kafka/protocol/batch-reader';
 import { anyCharacter } from '../../characters';
 import { cpuMs } from '../../elapsed';

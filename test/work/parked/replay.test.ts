@@ -1,5 +1,5 @@
 import { BusError } from '../../../src/base/errors';
-import { parseEnvelope } from '../../../src/format/envelope';
+import { parseEnvelope } from '../../../src/format/envelope-parser';
 import { findParked } from '../../../src/work/parked/find';
 import { drop, replay } from '../../../src/work/parked/replay';
 import type { MemoryProcess } from '../../../src/memory';

@@ -1,5 +1,5 @@
 import { openNotices, type Notice } from '../../../src/base/notices';
-import { printEnvelope } from '../../../src/format/envelope';
+import { printEnvelope } from '../../../src/format/envelope-printer';
 import { virtualClock } from '../../../src/memory';
 import type { Stored } from '../../../src/ports/log';
 import type { Holder, Message } from '../../../src/work/message';
