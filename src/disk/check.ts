@@ -4,7 +4,7 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, errorMessage, sentence } from '../base/errors';
-import { faultInHeads } from './header';
+import { faultInHeads, newestTransaction } from './header';
 import { faultInPages, isShort } from './pages';
 
 /** A file that another process is creating or writing can look damaged for a moment, so it is checked several times. */
@@ -30,6 +30,23 @@ export async function checkDataFile(path: string, clock: Clock, isUsed: boolean)
     }
     await sleep(clock, lookAgainMs);
   }
+}
+
+const restartRemedy = 'Stop all processes of this directory, then start them again.';
+/**
+ * Throws Config when the data file is older than the transactions that its users wrote. It was then replaced while they
+ * run, and LMDB would continue with their count of transactions.
+ */
+export function checkNotReplaced(path: string, lock: { lastTransaction(): number | undefined }): void {
+  // A writer writes the data file before it raises the count in the lock file. Read in this order, the file is never
+  // older, also when a writer commits between the two.
+  const last = lock.lastTransaction() ?? 0;
+  const newest = newestTransaction(path) ?? 0;
+  if (last <= newest) return;
+  const message =
+    `${path} has transaction ${newest}, but the processes that use it have written ${last}: the file was replaced. ` +
+    restartRemedy;
+  throw new BusError('Config', message, { faults: [message] }, undefined, restartRemedy);
 }
 
 async function faultOf(path: string, clock: Clock, isUsed: boolean): Promise<string | undefined> {

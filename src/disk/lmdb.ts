@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
 import { holdProcess, sleep, type Clock } from '../base/clock';
 import { BusError, errorMessage } from '../base/errors';
-import { checkDataFile } from './check';
+import { checkDataFile, checkNotReplaced } from './check';
 import { Environment, limited, unreachable } from './environment';
 import { StoreFiles } from './files';
 import { closeGate, Gate } from './gate';
@@ -85,7 +85,7 @@ async function openShared(path: string, id: string, options: StoreOptions, write
     checkLockFile(lock, users);
     checkAddressSpace();
     await checkDataFile(join(path, 'data.mdb'), clock, users.length > 0);
-    if (users.length > 0) checkOlder(path, lock);
+    if (users.length > 0) checkNotReplaced(join(path, 'data.mdb'), lock);
     makeLockFile(path);
     const openGate = await closeGate(path, lock, clock);
     try {
@@ -176,21 +176,6 @@ function addressSpaceBytes(): number {
   } catch {
     return Infinity;
   }
-}
-
-/**
- * Throws Config when the data file is older than the transactions that its users wrote. It was then replaced while they
- * run, and LMDB would continue with their count of transactions.
- */
-function checkOlder(path: string, lock: LockFile): void {
-  const data = join(path, 'data.mdb');
-  const [newest, last] = [newestTransaction(data) ?? 0, lock.lastTransaction() ?? 0];
-  if (last <= newest) return;
-  const message =
-    `${data} has transaction ${newest}, but the processes that use it have written ${last}: the file was ` +
-    'replaced. Stop all processes of this directory, then start them again.';
-  const remedy = 'Stop all processes of this directory, then start them again.';
-  throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }
 
 function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer> {
