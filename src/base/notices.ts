@@ -155,7 +155,7 @@ export function openNotices(clock?: Clock): Notices {
     collected = new Map();
     for (const same of before.values()) emitter.emit('notice', asOne(same));
   }
-  function report(notice: Notice): void {
+  function emit(notice: Notice): void {
     if (notice.type === 'state') reportState(notice);
     if (emitter.listenerCount('notice') === 0) return;
     const key = clock && keyOf(notice);
@@ -176,12 +176,12 @@ export function openNotices(clock?: Clock): Notices {
         if (isReported) return;
         isReported = true;
         const fields = { reason: errorMessage(error) };
-        report({ type: 'log', level: 'error', message: 'a listener of notices threw', fields });
+        emit({ type: 'log', level: 'error', message: 'a listener of notices threw', fields });
       }
     };
   }
   return {
-    emit: report,
+    emit,
     flush,
     watch(listener) {
       const safe = guarded(listener);

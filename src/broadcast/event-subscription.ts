@@ -2,14 +2,14 @@
  * Delivers a module's events to plain listeners, without a queue: every instance gets each event while it is listening.
  */
 import { sleep, within } from '../base/clock';
-import { BusError, errorMessage } from '../base/errors';
-import { aborted, closable, teardown, type Closable } from '../base/lifecycle';
+import { errorMessage } from '../base/errors';
+import { aborted, closable, NotStarted, teardown, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { openStates } from '../base/notices';
 import type { Event } from '../contract/types';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
-import { Gate } from '../delivery/gate';
+import { closedReason, Gate } from '../delivery/gate';
 import { peerOf } from '../delivery/peer';
 import { createSenderPositions, type SenderPositions } from '../delivery/sender-positions';
 import { createSerialQueue } from '../delivery/serial-queue';
@@ -80,7 +80,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
       try {
         const records = await tail.read(room());
         states.works(part, 'it is read again');
-        for (const record of records) listener(record);
+        for (const record of records) onRecord(record);
         // Read no more than the buffer can hold. The remaining events stay in the log.
         if (!capacity.fits(recordBytesMax)) await makeRoom();
       } catch (error) {
@@ -103,7 +103,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     notices.emit({ type: 'stuck', queue: topic.name, partition: 0, reason });
     await Promise.race([capacity.below(refillShare), stopped]);
   }
-  function listener(record: Stored): void {
+  function onRecord(record: Stored): void {
     const envelope = parseEnvelope(record.headers['bus'] ?? '');
     const where = `${topic.name}/${record.partition} at ${record.offset}`;
     if ('bad' in envelope) return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${envelope.bad}` });
@@ -123,7 +123,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     const bytes = record.value?.length ?? 0;
     // Checked before the listeners are registered, since a turn can start at once. Lanes have the same bounds.
     if (!capacity.fits(bytes)) return drop(facts, `the queue has no room for more (${capacity.describe('events')})`);
-    const waiting = matching.map((listener): Waiting => ({ listener, drop: () => drop(facts, closedReason) }));
+    const waiting = matching.map((listener): Waiting => ({ listener, drop: () => drop(facts, notStartedReason) }));
     for (const one of waiting) one.listener.gate.wait(one.drop);
     queue.take(lane, bytes, async () => {
       for (const one of waiting) await handle(one, facts, decoded.value);
@@ -134,7 +134,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     const context = new DeliveryContext(facts, clock, notices);
     if (!gate.enter(waiting.drop, context)) return;
     const outcome = await deliver(parts, entry, facts, body, run, context);
-    if (!outcome.ok) drop(facts, `its listener failed: ${errorMessage(outcome.error)}`);
+    if (!outcome.ok) drop(facts, whyDropped(outcome.error));
     gate.leave(context);
   }
   function drop({ entry, id }: Facts, reason: string): void {
@@ -154,7 +154,7 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
       gates.add(gate);
       return closable(async () => {
         listeners.delete(listener);
-        await gate.close(clock, drainMs, closed(`the listener of ${entry.name} was closed`));
+        await gate.close(clock, drainMs, closedReason(`the listener of ${entry.name} was closed`));
         gates.delete(gate);
       });
     },
@@ -179,14 +179,14 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
           'listeners',
           async () => {
             await within(clock, drainMs, capacity.below(0));
-            for (const gate of gates) gate.abort(closed('this instance no longer listens'));
+            for (const gate of gates) gate.abort(closedReason('this instance no longer listens'));
           },
         ],
       ]),
     ),
   };
 }
-const closedReason = 'its listener was closed before it was started';
-function closed(message: string): BusError<'Cancelled'> {
-  return new BusError('Cancelled', message, { reason: 'closed' });
+const notStartedReason = 'its listener was closed before it was started';
+function whyDropped(error: unknown): string {
+  return error instanceof NotStarted ? notStartedReason : `its listener failed: ${errorMessage(error)}`;
 }

@@ -18,7 +18,7 @@ export function openEventSubscriptions(parts: EventSubscriptionParts): EventSubs
   const opened = new Set<EventSubscription>();
   let closedAtMs: number | undefined;
 
-  function earOf(topic: Topic): Promise<EventSubscription> {
+  function subscriptionOf(topic: Topic): Promise<EventSubscription> {
     const known = byTopic.get(topic.name);
     if (known) return known;
     const opening = openEventSubscription(parts, topic);
@@ -43,7 +43,7 @@ export function openEventSubscriptions(parts: EventSubscriptionParts): EventSubs
     async listen(topic, entry, run) {
       for (;;) {
         if (closedAtMs !== undefined) throw closed(parts.clock.now() - closedAtMs);
-        const opening = earOf(topic);
+        const opening = subscriptionOf(topic);
         const subscription = await opening;
         const listener = subscription.add(entry, run);
         if (!listener) continue; // the last listener was closed meanwhile, and the reader with it

@@ -1,12 +1,12 @@
 /** Handles incoming broadcasts. Each is handled once, in the order in which its sender sent it. */
 import { within } from '../base/clock';
-import { BusError, errorMessage } from '../base/errors';
+import { errorMessage } from '../base/errors';
 import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { Broadcast } from '../contract/types';
 import { DeliveryContext } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
-import { Gate } from '../delivery/gate';
+import { closedReason, Gate } from '../delivery/gate';
 import { createSerialQueue } from '../delivery/serial-queue';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
@@ -68,7 +68,7 @@ export function createBroadcastReceiver(parts: DeliverParts): BroadcastReceiver 
     const share = queue.share(from);
     return share.count < max.count - capacity.count && share.bytes + bytes <= max.bytes - capacity.bytes;
   }
-  function listener(envelope: Envelope, body: Uint8Array): void {
+  function receive(envelope: Envelope, body: Uint8Array): void {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     const handler = handlers.get(entry);
     if (!handler) return drop(envelope, 'this instance has no handler for it');
@@ -106,22 +106,19 @@ export function createBroadcastReceiver(parts: DeliverParts): BroadcastReceiver 
       for (const entry of entries) handlers.delete(entry);
       await Promise.all(
         closing.map(async ({ entry, gate }) => {
-          await gate.close(clock, drainMs, closed(`${entry.name} is no longer served`));
+          await gate.close(clock, drainMs, closedReason(`${entry.name} is no longer served`));
           gates.delete(gate);
         }),
       );
     },
-    receive: listener,
+    receive,
     get waiting() {
       return capacity.count;
     },
     async drain(drainMs) {
       draining = true;
       await within(clock, drainMs, capacity.below(0));
-      for (const gate of gates) gate.abort(closed('this instance is leaving'));
+      for (const gate of gates) gate.abort(closedReason('this instance is leaving'));
     },
   };
-}
-function closed(message: string): BusError<'Cancelled'> {
-  return new BusError('Cancelled', message, { reason: 'closed' });
 }

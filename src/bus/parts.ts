@@ -25,7 +25,7 @@ export interface Timings {
   readonly lingerMs: number;
   readonly messageBytesMax: number;
   /**
-   * Nesting levels of a body.
+   * Maximum nesting depth of a body.
    *
    * @default limits.bodyDepthMax
    */

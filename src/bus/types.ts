@@ -144,8 +144,9 @@ export type Answer<M extends Request> = { readonly from: Peer } & Result<Output<
  * Requests that wait here are refused, so that their callers send them to another instance. Waiting broadcasts, and
  * waiting events of a plain listener, are dropped, each with a notice.
  *
- * Resolves when nothing of it is running. Rejects with Unreachable when the withdrawal could not be announced.
- * Everything else is closed nevertheless, and the next call tries to announce it again.
+ * Resolves when no handler runs, or when those that exceed `drainMs` were aborted. Rejects with Unreachable when the
+ * withdrawal could not be announced. Everything else is closed nevertheless, and the next call tries to announce it
+ * again.
  */
 export interface Served extends Closable {}
 

@@ -1,6 +1,7 @@
 /** Calls one handler once: checks the body, runs the middleware, sets the scope, and reports how the call ended. */
 import { tookMs, type Clock } from '../base/clock';
 import { BusError, Failure, readable, errorMessage } from '../base/errors';
+import { NotStarted } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
@@ -112,7 +113,8 @@ class Call implements Scope {
     this.context.end();
     const { parts, entry, facts, context } = this;
     parts.calls?.delete(facts);
-    if (this.#startedMs !== undefined) report(parts, entry, facts, context, this.#startedMs, outcome);
+    const isStarted = outcome.ok || !(outcome.error instanceof NotStarted);
+    if (this.#startedMs !== undefined && isStarted) report(parts, entry, facts, context, this.#startedMs, outcome);
     return outcome;
   }
 }

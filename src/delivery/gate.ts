@@ -1,7 +1,13 @@
 /** Closes a handler while calls of it wait and run: no call starts after the close, and running ones are aborted. */
 import { within, type Clock } from '../base/clock';
+import { BusError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { DeliveryContext } from './context';
+
+/** Returns the abort reason of handlers that still run when their gate has waited long enough. */
+export function closedReason(message: string): BusError<'Cancelled'> {
+  return new BusError('Cancelled', message, { reason: 'closed' });
+}
 
 export class Gate {
   #isClosed = false;

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeF
 import { join } from 'node:path';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, isCode, errorMessage } from '../base/errors';
-import type { Holding } from './lockfile';
+import { isFree, type Holding } from './lockfile';
 
 /** Folder beside the data that exists only while an environment is opened. Each opening process has a file in it. */
 const folderName = 'opening';
@@ -78,7 +78,7 @@ async function untilRest(writers: Writers, clock: Clock): Promise<void> {
   while (clock.mono() - sinceMs < restMs && clock.mono() - startMs < restMsMax) {
     await sleep(clock, lookMs);
     const now = writers.lastTransaction();
-    if (now !== last || writers.holder() !== 'none') [last, sinceMs] = [now, clock.mono()];
+    if (now !== last || !isFree(writers.holder())) [last, sinceMs] = [now, clock.mono()];
   }
 }
 

@@ -9,7 +9,7 @@ import { Environment, limited, unreachable } from './environment';
 import { StoreFiles } from './files';
 import { closeGate, Gate } from './gate';
 import { newestTransaction } from './header';
-import { LockFile, makeLockFile, readersMax } from './lockfile';
+import { isFree, LockFile, makeLockFile, readersMax } from './lockfile';
 import { Room } from './room';
 import { makeStore, type Store, type StoreOptions } from './store';
 
@@ -128,7 +128,7 @@ async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: nu
   const startMs = clock.mono();
   for (let looks = 0; looks < 50;) {
     const holder = lock.holder();
-    if (holder === 'none') return;
+    if (isFree(holder)) return;
     const isStopped = typeof holder === 'object' && holder.stopped;
     if (!isStopped) looks += 1;
     const waitedMs = clock.mono() - startMs;

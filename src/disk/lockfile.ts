@@ -25,10 +25,14 @@ export interface Holder {
 }
 
 /**
- * Holder of the write lock: a process, none, or unknown if it cannot be determined. An unknown holder must not count as
- * none, since a process can then be writing.
+ * Holder of the write lock: a process, none, or unknown if it cannot be determined now. An unknown holder must not
+ * count as none, since a process can then be writing. 'unsupported': it can never be determined on this system.
  */
-export type Holding = Holder | 'none' | 'unknown';
+export type Holding = Holder | 'none' | 'unknown' | 'unsupported';
+/** Returns whether waiting for the holder is of no use: there is none, or its end could not be seen. */
+export function isFree(holding: Holding): boolean {
+  return holding === 'none' || holding === 'unsupported';
+}
 
 /**
  * Content of a lock file. 'new': it does not exist, or LMDB has not used it yet. 'foreign': it was overwritten or cut.
@@ -82,7 +86,7 @@ export class LockFile {
 
   /** Returns the process that holds the write lock. */
   holder(): Holding {
-    if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) return 'unknown';
+    if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) return 'unsupported';
     const content = this.content();
     if (content !== 'sound') return content === 'new' ? 'none' : 'unknown';
     const thread = this.head.readUInt32LE(mutexAt) & threadMask;
@@ -93,7 +97,7 @@ export class LockFile {
   describeHolder(): string {
     const holder = this.holder();
     if (holder === 'none') return 'no process holds the write lock';
-    if (holder === 'unknown') return 'the process that holds the write lock cannot be determined';
+    if (typeof holder === 'string') return 'the process that holds the write lock cannot be determined';
     const stopped = holder.stopped ? ', which is stopped (SIGSTOP). Continue or kill it' : '';
     return `the write lock is held by process ${holder.pid}${stopped}`;
   }

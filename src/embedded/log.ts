@@ -308,7 +308,7 @@ class EmbeddedLog {
         ),
     ],
     ['groups', () => this.groups.close()],
-    ['wake', () => this.notifier.close()],
+    ['notifier', () => this.notifier.close()],
     ['lease', () => this.lease.close()],
     ['appender', () => this.appender.close()],
     ['live store', () => this.live.release()],

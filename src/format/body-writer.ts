@@ -9,8 +9,6 @@ import { extensions, framesKeptMax, isForbiddenKey, isRoot, kinds, weights, type
 import { ByteSink, Refused, TooMuch } from './byte-sink';
 import { bytesOf, isBytes, isDirect, mustBePlain, mustHaveNoFields, notSendable } from './plain-data';
 
-export type { Side } from './body-errors';
-
 export interface BodyBounds {
   readonly bytesMax: number;
   readonly depthMax: number;

@@ -1,7 +1,8 @@
 /** Encodes bodies as MessagePack. Values and bytes that would not be preserved exactly are refused on both sides. */
 import { limits } from '../base/limits';
 import { readBody } from './body-reader';
-import { writeBody, type Side } from './body-writer';
+import type { Side } from './body-errors';
+import { writeBody } from './body-writer';
 import { BadBytes } from './byte-source';
 
 /** A body that was read, or the reason why it cannot be read. */

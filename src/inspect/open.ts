@@ -18,7 +18,7 @@ export interface Inspection extends Closable {
   readonly settings: Settings;
 }
 /** Options of the bus, which override files and variables, and limits for the inspection. */
-export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' | 'hear'> {
+export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' | 'onNotice'> {
   /**
    * Timeout for the answer of one instance, in ms.
    * @default 2_000

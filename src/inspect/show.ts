@@ -60,7 +60,7 @@ function withParked(places: readonly PlaceView[], parked: readonly ParkedView[])
     on: null,
     unserved: false,
     parked: one,
-    mended: null,
+    repaired: null,
   }));
   return [...places.filter(({ queue }) => !parked.some((one) => one.queue === queue)), ...aside];
 }
@@ -84,10 +84,10 @@ async function openPlaces(
       if (!backlog) return [];
       if (!isWithin(backlog, decoded.record.offset)) {
         const by = repaired.get(parkedKey(queue, decoded.topic, decoded.record)) ?? null;
-        return [{ queue, state: 'settled', attempts: 0, on: null, unserved: false, parked: null, mended: by }];
+        return [{ queue, state: 'settled', attempts: 0, on: null, unserved: false, parked: null, repaired: by }];
       }
       const { state, attempts, on, unserved } = waitingView(decoded, backlog, doing, null);
-      return [{ queue, state, attempts, on, unserved, parked: null, mended: null }];
+      return [{ queue, state, attempts, on, unserved, parked: null, repaired: null }];
     });
 }
 

@@ -216,7 +216,7 @@ function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
       about: queue,
       what: 'unserved',
       forMs: null,
-      message: message,
+      message,
       next,
     };
   });
@@ -231,7 +231,7 @@ function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alar
       about: queue,
       what: 'paused',
       forMs: waiting > 0 ? oldestMs : null,
-      message: message,
+      message,
       next,
     };
   });

@@ -191,7 +191,7 @@ export interface PlaceView {
    * The repair by which it was settled after it was parked; null when there was none or the log no longer has the
    * record.
    */
-  readonly mended: Repaired | null;
+  readonly repaired: Repaired | null;
 }
 
 /** A selection of messages. A message must match every field that is set. */

@@ -221,7 +221,7 @@ class KafkaLog {
     ['working', () => this.#working.close()],
     ['tailing', () => this.#tailing.close()],
     ['watch', () => this.#watch.close()],
-    ['view', () => this.#metadata.close()],
+    ['metadata', () => this.#metadata.close()],
   ]);
 }
 

@@ -87,7 +87,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
       departures,
       ...(look && { openMs: lookOpenMs }),
     });
-    const closing = closable(teardown('Kafka', [['post', () => messenger.close()], ...rest]));
+    const closing = closable(teardown('Kafka', [['messenger', () => messenger.close()], ...rest]));
     return { log, messenger, registry: departures.registry, ...closing };
   } catch (error) {
     await runAll(rest); // an error of closing must not hide why opening failed

@@ -5,7 +5,7 @@ import { BusError } from '../base/errors';
  * Error of an operation on a partition that this member no longer owns. Another member can be working on it already.
  */
 export class PartitionLostError extends Error {
-  override readonly name = 'LostError';
+  override readonly name = 'PartitionLostError';
   constructor(
     readonly group: string,
     readonly partition: number,

@@ -44,7 +44,7 @@ export function createLeaver(parts: LeaverParts): Leaver {
   const callers = new Map<string, number>();
   const waiting = new Map<string, Deferred<void>>();
 
-  function report(address: string, code?: string): void {
+  function notify(address: string, code?: string): void {
     const line = printEnvelope({ kind: 'leave', entry, id: parts.self, from: parts.self, ...(code && { code }) });
     try {
       parts.messenger.send(address, { line, body: new Uint8Array(0) });
@@ -72,28 +72,28 @@ export function createLeaver(parts: LeaverParts): Leaver {
     leave({ code }, from) {
       if (code === understood) return settle(from);
       parts.caller.leaving(from);
-      report(from, understood);
+      notify(from, understood);
     },
     gone: settle,
     async goodbye(callersMs, othersMs) {
       const { clock, messenger } = parts;
       const startMs = clock.mono();
-      const reported = new Set<string>();
-      function reportOnce(address: string): void {
-        if (reported.has(address)) return;
-        reported.add(address);
+      const notified = new Set<string>();
+      function notifyOnce(address: string): void {
+        if (notified.has(address)) return;
+        notified.add(address);
         waiting.set(address, deferred());
-        report(address);
+        notify(address);
       }
-      async function reportAll(): Promise<void> {
+      async function notifyAll(): Promise<void> {
         for (const [address, requestedMs] of callers) {
-          if (startMs - requestedMs < callerMs) reportOnce(address);
+          if (startMs - requestedMs < callerMs) notifyOnce(address);
           else callers.delete(address);
         }
-        for (const address of (await messenger.allAddresses?.()) ?? []) reportOnce(address);
+        for (const address of (await messenger.allAddresses?.()) ?? []) notifyOnce(address);
         await answered(() => true);
       }
-      await within(clock, othersMs, reportAll());
+      await within(clock, othersMs, notifyAll());
       await within(
         clock,
         callersMs - (clock.mono() - startMs),

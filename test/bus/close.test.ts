@@ -121,7 +121,7 @@ test('closing a served contract waits drainMs for jobs, then aborts and releases
   await clock.advance(900);
   expect([closing.isSettled, reason]).toEqual([false, undefined]);
   await clock.advance(600);
-  expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'LostError' })]);
+  expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'PartitionLostError' })]);
   const second = await serving(two, soon, 'two');
   await clock.advance(1_000);
   expect(second.started).toEqual(['pack 1']);
@@ -143,7 +143,7 @@ test('closing a named listener waits drainMs for its events, then aborts them', 
   await clock.advance(900);
   expect([closing.isSettled, reason]).toEqual([false, undefined]);
   await clock.advance(600);
-  expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'LostError' })]);
+  expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'PartitionLostError' })]);
 });
 
 test('closing a served contract waits for its running broadcast and drops waiting ones', async () => {

@@ -146,10 +146,13 @@ test('when a module cannot be served, its listeners close at once although event
   expect(instance.heard).toEqual([]);
 });
 
-test('starts that fail use up no attempt of an event that waits for a named listener', async () => {
+test('failed starts use up no attempt of an event of a named listener, and count as no failure', async () => {
   const bus = testBus(desk);
+  const outcomes: string[] = [];
+  bus.watch((notice) => notice.type === 'handled' && outcomes.push(`${notice.entry} ${notice.outcome}`));
   for (let n = 0; n < 10; n++) await failToServe(bus, new Desk());
   expect(bus.parked(mail.sent)).toEqual([]);
+  expect(outcomes).toEqual([]); // no handler was called
   const instance = new Desk();
   await serveModule(bus, instance);
   await bus.settled();

@@ -48,7 +48,7 @@ test('show reports a replay or drop with its instance and time', async () => {
   const atMs = clock.now();
   await clock.advance(5_000);
   const became = async (id = ''): Promise<unknown> =>
-    (await soon(look.show(id))).map(({ message, places }) => [message.replay, places.map(({ mended }) => mended)]);
+    (await soon(look.show(id))).map(({ message, places }) => [message.replay, places.map(({ repaired }) => repaired)]);
   const by = parts.bus.self.instance;
   expect(await became(first?.id)).toEqual([
     [0, [{ how: 'replayed', by, atMs }]],

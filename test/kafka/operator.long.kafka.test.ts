@@ -71,7 +71,7 @@ kafkaSuite(
       const bus = await open();
       await runTool(suite.cluster, 'topics', ['--alter', '--topic', clients.topic, '--partitions', '13']);
       const reason = await reported(bus, `topic ${clients.topic}`);
-      expect(reason).toContain('has 13 partitions, this version uses 12');
+      expect(reason).toContain('has 13 partitions, but this version uses 12');
       const late = await clients.openBus();
       const refused = await late.serve(press, { print: () => undefined }).then(
         () => 'it serves',

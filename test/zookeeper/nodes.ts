@@ -4,7 +4,8 @@ import { seededRandom, virtualClock } from '../../src/memory/clock';
 import type { SettingsCache } from '../../src/zookeeper/settings/disk-cache';
 import type { Connection, Node } from '../../src/zookeeper/session/connection';
 import { pathsOf } from '../../src/zookeeper/paths';
-import type { Restore, Session } from '../../src/zookeeper/session/session';
+import type { Restore } from '../../src/zookeeper/session/restorer';
+import type { Session } from '../../src/zookeeper/session/session';
 import { openSettings } from '../../src/zookeeper/settings';
 
 interface Given {

@@ -6,7 +6,8 @@ import type { Change, Connection } from '../../src/zookeeper/session/connection'
 import { codes, LostError, ServerError } from '../../src/zookeeper/session/errors';
 import { pathsOf } from '../../src/zookeeper/paths';
 import { openRegistry } from '../../src/zookeeper/registry';
-import type { Restore, Session } from '../../src/zookeeper/session/session';
+import type { Restore } from '../../src/zookeeper/session/restorer';
+import type { Session } from '../../src/zookeeper/session/session';
 import { instance } from '../support/zookeeper-sessions';
 
 const paths = pathsOf('main');

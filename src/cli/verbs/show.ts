@@ -109,7 +109,7 @@ function times(count: number): string {
   return count === 1 ? 'once' : `${count} times`;
 }
 
-function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView, nowMs: number): string {
+function placeText({ state, attempts, on, parked, unserved, repaired }: PlaceView, nowMs: number): string {
   const tried = attempts > 0 ? `, tried ${times(attempts)}` : '';
   switch (state) {
     case 'running':
@@ -121,7 +121,7 @@ function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView,
     }
     case 'settled':
       // The log does not record the outcome of a settled message. Usually its handler succeeded.
-      return mended ? `parked, then ${mended.how} ${age(nowMs - mended.atMs)} ago by ${mended.by}` : 'settled';
+      return repaired ? `parked, then ${repaired.how} ${age(nowMs - repaired.atMs)} ago by ${repaired.by}` : 'settled';
     case 'in backoff':
       return `waits to be retried${tried}`;
     case 'waiting':

@@ -84,7 +84,7 @@ export class Trimmer {
       if (await this.moveStart(topic, partition, start, next, changes, kind)) removed += next - start;
       return true;
     };
-    while (!this.closed && (await fitting(step)));
+    await inSteps(() => this.closed, step);
     return removed;
   }
 
@@ -147,18 +147,23 @@ export class Trimmer {
       await this.store.within(this.store.write({ key: endKey, version: end }, changes, kind));
       return true;
     };
-    while (!this.closed && (await fitting(step)));
+    await inSteps(() => this.closed, step);
   }
 }
 
-/** Calls `write` with a number of records, and with fewer of them while the disk has no room. */
-async function fitting<T>(write: (records: number, kind?: WriteKind) => Promise<T>): Promise<T> {
-  for (let records = stepRecords; records > 1; records = Math.ceil(records / 2)) {
+/**
+ * Calls `write` with a number of records until it returns false. The number is halved while the disk has no room for
+ * it, and doubled after a success.
+ */
+async function inSteps(isClosed: () => boolean, write: (records: number, kind?: WriteKind) => Promise<boolean>) {
+  let records = stepRecords;
+  while (!isClosed()) {
     try {
-      return await write(records, 'divisible');
+      if (!(await write(records, records > 1 ? 'divisible' : undefined))) return;
+      records = Math.min(stepRecords, 2 * records);
     } catch (error) {
-      if (!isBusError(error, 'DiskFull')) throw error;
+      if (records === 1 || !isBusError(error, 'DiskFull')) throw error;
+      records = Math.ceil(records / 2);
     }
   }
-  return write(1);
 }

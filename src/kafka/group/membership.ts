@@ -36,9 +36,9 @@ const rebalanceMsMin = 30_000;
 /** Interval between tries after an error that only an operator can resolve. */
 const hopelessMs = 10_000;
 /**
- * Maximum time for which partitions move without a new round. A hand-over takes up to 30 s of running handlers, and
- * 10 s of the last commit. After that the members declare again what they own, so that a lost release does not leave
- * a partition without an owner.
+ * Maximum time for which partitions move without a new round. A hand-over takes up to 30 s of running handlers by
+ * default, and 10 s of the last commit. After that the members declare again what they own, so that a lost release does
+ * not leave a partition without an owner. With a longer `handoverMs` this costs a round each minute until it ends.
  */
 const movingMsMax = 60_000;
 /** Maximum time of a start, in addition to one session in which a dead member can delay it. */
@@ -185,7 +185,6 @@ export class Membership implements Member {
     this.#generation = joined.generation;
     this.#heartbeat.good(sentMs);
     this.#heartbeat.hurried = assigned.moving;
-    this.#moving?.cancel();
     const remind = (): void => this.#joinAgain(`partitions have been moving for ${movingMsMax / 1_000} s`);
     this.#moving = assigned.moving ? this.parts.metadata.parts.clock.after(movingMsMax, remind) : undefined;
     this.#heartbeat.schedule();
@@ -211,6 +210,7 @@ export class Membership implements Member {
   #join(): JoinGroupRequest {
     const { group, topic } = this.of;
     this.#reason = undefined;
+    this.#moving?.cancel(); // this round declares it
     const declared = this.#declaration.next(this.#round.number, this.#leaving, this.#assigned);
     return {
       group,
@@ -237,9 +237,9 @@ export class Membership implements Member {
     const commits = await this.#round.orAbandoned(asked);
     await learned;
     this.#heartbeat.check();
-    if (this.#generation !== as.generation || this.#leaving || this.#over) return;
     for (const partition of fresh) {
-      if (this.#generation !== as.generation) return; // the owner's first steps can find that the session is over
+      // The first steps of the owner of one partition can find that the session is over.
+      if (this.#generation !== as.generation || this.#leaving || this.#over) return;
       this.#declaration.assigned(partition);
       this.#assigned.assign(partition, as.generation, commits.get(partition) ?? null);
     }
@@ -330,8 +330,8 @@ export class Membership implements Member {
     const { sessionMs } = this;
     this.#generation = -1; // it owns nothing until the next sync
     this.#commits.hold();
-    const asked = 'was the event loop blocked, or the broker?';
-    this.#assigned.loseAll(`no heartbeat succeeded for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
+    const asked = 'Was the event loop of this process, or the broker, blocked?';
+    this.#assigned.loseAll(`no heartbeat succeeded for ${silentMs} ms of a session of ${sessionMs} ms. ${asked}`);
     this.#joinAgain('its session is over');
   }
 
@@ -361,11 +361,11 @@ export class Membership implements Member {
     await revokeEverything(this.parts.metadata, this.#assigned, this.#commits, this.sessionMs);
     this.#over = true;
     this.#heartbeat.stop();
-    this.#moving?.cancel();
     this.#stop.abort();
     this.#wake?.resolve();
     this.#round.close();
     await this.#running;
+    this.#moving?.cancel();
     this.#commits.close();
     this.#health.report(true, 'the member was closed');
     await leaveGroup(this.parts.metadata, this.of.group, this.#memberId);

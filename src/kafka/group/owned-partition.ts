@@ -42,7 +42,7 @@ export class KafkaOwnedPartition implements OwnedPartition {
   get ended(): boolean {
     return this.#over !== undefined;
   }
-  /** Throws LostError if the partition is no longer owned. */
+  /** Throws PartitionLostError if the partition is no longer owned. */
   check(): void {
     this.parts.fence();
     if (this.#over !== undefined) throw new PartitionLostError(this.parts.group, this.partition, this.#over);

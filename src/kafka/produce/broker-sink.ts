@@ -30,7 +30,7 @@ const produceMs = 15_000;
  * Interval at which the metadata is refreshed while a request is unanswered, because its partitions can have a new
  * leader.
  */
-const reportAfterMs = 1_000;
+const refreshIntervalMs = 1_000;
 
 export interface BrokerSinkParts {
   readonly metadata: ClusterMetadata;
@@ -132,7 +132,7 @@ export class BrokerSink {
       batch.firstSent ??= { monoMs: sentMs, nowMs: clock.now() };
     }
     this.#flights++;
-    const watch = every(clock, reportAfterMs, () => void this.#watch(token, batchesInFlight));
+    const watch = every(clock, refreshIntervalMs, () => void this.#watch(token, batchesInFlight));
     try {
       const at = { node: this.node, channel: channel };
       const batchRequests = batchesInFlight.map(({ queue, batch }) => ({

@@ -17,7 +17,7 @@ import type { ClusterMetadata } from '../cluster/metadata';
 import type { Channel } from '../client/broker-client';
 
 /** Interval at which appends are checked for their time limit. */
-const reportAfterMs = 1_000;
+const sweepIntervalMs = 1_000;
 /** Maximum time for which `close` waits for open appends, so that an unreachable broker does not block the shutdown. */
 const closeWaitMsMax = 2_000;
 
@@ -56,7 +56,7 @@ export class Producer implements Closable {
     const refused = (error: KafkaError): void =>
       this.#unidentified.splice(0).forEach((queue) => this.#outcomes.abandonAll(queue, error));
     this.#producerId = options.idempotent ? new ProducerId({ metadata, ready, refused, closing }) : undefined;
-    this.#sweep = every(metadata.parts.clock, reportAfterMs, () => this.#sweepOver());
+    this.#sweep = every(metadata.parts.clock, sweepIntervalMs, () => this.#sweepOver());
     this.#unwatch = metadata.watch(() => this.#followLeaders());
   }
 

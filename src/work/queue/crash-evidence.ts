@@ -17,7 +17,7 @@ export class CrashEvidence {
   #firstMs = Infinity;
   readonly #attempts = new Map<number, number>();
   /** Offsets of messages whose last attempt is not known to have ended. That attempt counts. */
-  readonly #cutOff = new Set<number>();
+  readonly #interrupted = new Set<number>();
 
   constructor(
     tried: readonly Tried[],
@@ -26,7 +26,7 @@ export class CrashEvidence {
   ) {
     this.#unclean = tried.some((one) => one.running || one.attempts === 0);
     for (const { offset, attempts, running } of tried) {
-      if (running) this.#cutOff.add(offset);
+      if (running) this.#interrupted.add(offset);
       if (running || attempts > 0) this.#attempts.set(offset, attempts + (running ? 1 : 0));
     }
   }
@@ -49,16 +49,16 @@ export class CrashEvidence {
   recall(message: Message): void {
     if (this.#attempts.size === 0) return;
     message.attempts = this.#attempts.get(message.offset) ?? 0;
-    message.interrupted = this.#cutOff.has(message.offset);
+    message.interrupted = this.#interrupted.has(message.offset);
   }
   failed({ offset, attempts }: Message): void {
     this.#attempts.set(offset, attempts);
-    this.#cutOff.delete(offset);
+    this.#interrupted.delete(offset);
   }
   settled(offset: number): void {
     if (this.#attempts.size === 0) return;
     this.#attempts.delete(offset);
-    this.#cutOff.delete(offset);
+    this.#interrupted.delete(offset);
   }
 
   /**
@@ -77,7 +77,7 @@ export class CrashEvidence {
 
   #of(offset: number, running: boolean): Tried {
     const attempts = this.#attempts.get(offset) ?? 0;
-    if (running || !this.#cutOff.has(offset)) return { offset, attempts, running };
+    if (running || !this.#interrupted.has(offset)) return { offset, attempts, running };
     return { offset, attempts: attempts - 1, running: true }; // unchanged, since no attempt has ended here
   }
 }

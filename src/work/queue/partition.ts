@@ -155,7 +155,7 @@ export class Partition implements Holder {
     message.announced = false;
     if (may) return true;
     this.#running.remove(message);
-    this.parts.retained.ended(message, false); // otherwise its key waits for it forever
+    this.parts.retained.ended(message, false); // a loss during `started` has registered it: its key would wait forever
     return false;
   }
 

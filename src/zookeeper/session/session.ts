@@ -34,7 +34,6 @@ export interface Comeback {
   /** True if the session is a new one. The ephemeral nodes of the earlier session are removed then, now or later. */
   readonly newSession: boolean;
 }
-export type { Restore } from './restorer';
 
 /** The session, and calls to any server that can be reached. */
 export interface Session extends Closable {
