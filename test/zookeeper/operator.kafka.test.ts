@@ -1,5 +1,5 @@
 /** Changes by operators and other clients in ZooKeeper below running instances are repaired, or reported with a remedy. */
-import { ACL, createClient, Id, type Client } from 'node-zookeeper-client';
+import { ACL, createClient, Id, type Client, type Stat } from 'node-zookeeper-client';
 import { systemClock, type Clock } from '../../src/base/clock';
 import { pathsOf } from '../../src/zookeeper/paths';
 import {
@@ -60,8 +60,19 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
     const [node = ''] = await new Promise<string[]>((resolve) => {
       client.getChildren(contract, undefined, (_error, children) => resolve(children));
     });
+    const created = () =>
+      new Promise<string | undefined>((resolve) => {
+        // The declarations of src name only what src uses: the transaction that created the node is a Buffer.
+        client.exists(`${contract}/${node}`, (_error, stat) =>
+          resolve((stat as (Stat & { czxid: Buffer }) | null)?.czxid.toString('hex')),
+        );
+      });
+    const before = await created();
+    expect(before).toMatch(/^[0-9a-f]{16}$/);
     await done((end) => client.remove(`${contract}/${node}`, -1, end));
-    await until('it is seen again', () => seen.length >= 2 && seen.at(-1)?.join() === 'photos#a', 5_000);
+    // A watcher that reads after the repair sees no change, so the node itself is asked.
+    await until('it is recreated', async () => ![before, undefined].includes(await created()), 5_000);
+    await until('it is seen', () => seen.at(-1)?.join() === 'photos#a', 5_000);
     await until('it is reported', () => warnings(one).length > 0);
     expect(warnings(one)).toEqual([expect.stringContaining(`which was restored: ${contract}/`)]);
   });
