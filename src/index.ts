@@ -36,6 +36,7 @@ export type {
   Call,
   Health,
   ListenOptions,
+  MessagePlace,
   RequestCall,
   RequestCode,
   RequestFailure,

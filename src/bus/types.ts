@@ -58,6 +58,17 @@ export interface SubmitCall {
 export interface Submitted {
   readonly id: string;
   readonly reached: 'disk' | 'broker';
+  /**
+   * Position of the message: in Kafka, or in the log of this machine with the embedded transport. It is missing if the
+   * message has not reached the brokers yet, which can happen only in front of Kafka.
+   */
+  readonly place?: MessagePlace;
+}
+/** Position of a message in the log: its topic with the namespace, its partition, and its offset there. */
+export interface MessagePlace {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
 }
 /** Result of {@link Bus.broadcast}. */
 export interface Sent {

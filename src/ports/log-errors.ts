@@ -1,5 +1,6 @@
 /** Errors of a log, beside those of the bus. */
 import { BusError } from '../base/errors';
+import type { Place } from './place';
 
 /**
  * Error of an operation on a partition that this member no longer owns. Another member can be working on it already.
@@ -16,13 +17,14 @@ export class PartitionLostError extends Error {
 }
 /**
  * Error of an append of several records when some were refused. `failed` has their indexes in the call. All other
- * records are in the log.
+ * records are in the log, at their `places` by index, if the log reports them.
  */
 export class PartialAppendError extends BusError {
   constructor(
     first: BusError,
     readonly failed: ReadonlyMap<number, BusError>,
     count: number,
+    readonly places: readonly (Place | undefined)[] = [],
   ) {
     const message = `${failed.size} of ${count} records were not appended, the others are in the log: ${first.message}`;
     super(first.code, message, first.details, first, first.remedy);
@@ -34,16 +36,21 @@ export class PartialAppendError extends BusError {
    */
   of(from: number, count: number): BusError | undefined {
     const mine = [...this.failed].filter(([place]) => place >= from && place < from + count);
-    return partlyFailed(new Map(mine.map(([place, error]) => [place - from, error])), count);
+    const places = this.places.slice(from, from + count);
+    return partlyFailed(new Map(mine.map(([place, error]) => [place - from, error])), count, places);
   }
 }
 /**
  * Returns the error of an append of `count` records of which these failed, or undefined if none failed. An append of
  * one record rejects with that record's own error.
  */
-export function partlyFailed(failed: ReadonlyMap<number, BusError>, count: number): BusError | undefined {
+export function partlyFailed(
+  failed: ReadonlyMap<number, BusError>,
+  count: number,
+  places?: readonly (Place | undefined)[],
+): BusError | undefined {
   const [first] = failed.values();
-  return first && count > 1 ? new PartialAppendError(first, failed, count) : first;
+  return first && count > 1 ? new PartialAppendError(first, failed, count, places) : first;
 }
 
 /**

@@ -3,7 +3,9 @@
  * embedded, memory, kafka.
  */
 import type { Closable } from '../base/lifecycle';
+import type { Place } from './place';
 
+export type { Place } from './place';
 export { OutOfRangeError, partlyFailed, PartialAppendError, PartitionLostError } from './log-errors';
 
 /** A record to append. The log keeps key and value byte for byte, and distinguishes `null` from empty. */
@@ -12,11 +14,6 @@ export interface LogRecord {
   readonly value: Uint8Array | null;
   /** A few headers: `bus` holds the envelope line, `traceparent` the trace. Foreign producers can send any or none. */
   readonly headers: Readonly<Record<string, string>>;
-}
-/** Position of a record. Offsets of a partition rise from 0 and can have gaps. */
-export interface Place {
-  readonly partition: number;
-  readonly offset: number;
 }
 /**
  * A record read from the log. It is a copy, so it stays valid after its receive buffer is reused. `timeMs` is the time

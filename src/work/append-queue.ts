@@ -5,7 +5,7 @@ import { limits } from '../base/limits';
 import type { Envelope } from '../format/envelope-fields';
 import { printEnvelope } from '../format/envelope-printer';
 import { partitionOf } from '../format/partition';
-import { type Append, PartialAppendError, type Topic } from '../ports/log';
+import { type Append, PartialAppendError, type Place, type Topic } from '../ports/log';
 import type { EncodedCall, EncodedMessage, How } from './encode-messages';
 import type { SenderParts, Submitted } from './types';
 
@@ -22,7 +22,6 @@ interface PendingSend {
   readonly how: How;
   readonly messages: readonly EncodedMessage[];
   readonly bytes: number;
-  readonly answers: readonly Submitted[];
   resolve(answers: readonly Submitted[]): void;
   reject(error: unknown): void;
 }
@@ -92,10 +91,8 @@ export class AppendQueue {
   }
 
   #put(how: How, messages: readonly EncodedMessage[], bytes: number): Promise<readonly Submitted[]> {
-    const { reached } = this.parts;
     return new Promise((resolve, reject) => {
-      const answers = messages.map(({ id }) => ({ id, reached }));
-      this.#pending.push({ how, messages, bytes, answers, resolve, reject });
+      this.#pending.push({ how, messages, bytes, resolve, reject });
       if (this.#planned) return;
       this.#planned = true;
       if (this.#ready) queueMicrotask(() => this.#flush());
@@ -148,22 +145,34 @@ export class AppendQueue {
       }
     }
     try {
-      if (records.length > 0) await this.parts.log.append(this.topic.name, records);
-      for (const pending of sent) this.#end(pending, () => pending.resolve(pending.answers));
+      this.#settle(sent, records.length > 0 ? await this.parts.log.append(this.topic.name, records) : []);
     } catch (error) {
-      this.#failed(sent, error);
+      this.#settle(sent, error instanceof PartialAppendError ? error.places : [], error);
     }
   }
 
-  /** Settles the calls of a failed append. With PartialAppendError, only calls with failed records reject. */
-  #failed(sent: readonly PendingSend[], error: unknown): void {
+  /** Settles the calls of an append. With PartialAppendError, only calls with failed records reject. */
+  #settle(sent: readonly PendingSend[], places: readonly (Place | undefined)[], error?: unknown): void {
     let from = 0;
     for (const pending of sent) {
-      const count = pending.messages.length;
-      const mine = error instanceof PartialAppendError ? named(pending, error.of(from, count)) : error;
-      this.#end(pending, () => (mine === undefined ? pending.resolve(pending.answers) : pending.reject(mine)));
+      const [first, count] = [from, pending.messages.length];
+      const mine = error instanceof PartialAppendError ? named(pending, error.of(first, count)) : error;
+      this.#end(pending, () => {
+        if (mine === undefined) pending.resolve(this.#results(pending, places, first));
+        else pending.reject(mine);
+      });
       from += count;
     }
+  }
+
+  #results({ messages }: PendingSend, places: readonly (Place | undefined)[], first: number): readonly Submitted[] {
+    const [{ reached }, topic] = [this.parts, this.topic.name];
+    return messages.map(({ id }, n) => {
+      const place = places[first + n];
+      return place
+        ? { id, reached, place: { topic, partition: place.partition, offset: place.offset } }
+        : { id, reached };
+    });
   }
 
   #recordOf({ how, messages }: PendingSend, message: EncodedMessage, n: number): Append {

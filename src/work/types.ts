@@ -153,9 +153,16 @@ export interface SenderParts {
   /** Retention of the events topic, in ms, used when this sender creates it. Default 7 days. */
   readonly keepMs?: number;
 }
+/** Position of a message in the log. */
+export interface MessagePlace {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+}
 export interface Submitted {
   readonly id: string;
   readonly reached: 'disk' | 'broker';
+  readonly place?: MessagePlace;
 }
 /** Sends work and events of one bus, in the order of the calls. `close` waits for the messages in flight. */
 export interface Sender extends Closable {

@@ -20,7 +20,10 @@ test('a PartialAppendError gives the error of a part of its records', () => {
   const partial = new PartialAppendError(tooLarge(2), failed, 4);
   expect(partial.of(0, 1)).toBeUndefined();
   expect(partial.of(2, 1)).toBe(failed.get(2));
-  expect(partial.of(2, 2)).toMatchObject({ failed: new Map([[0, failed.get(2)]]) });
+  expect(partial.of(2, 2)).toMatchObject({ failed: new Map([[0, failed.get(2)]]), places: [] });
+  const places = [0, 1, 2, 3].map((offset) => (failed.has(offset) ? undefined : { partition: 0, offset }));
+  const placed = new PartialAppendError(tooLarge(2), failed, 4, places);
+  expect(placed.of(2, 2)).toMatchObject({ places: [undefined, { partition: 0, offset: 3 }] });
 });
 
 test('a reader continues at the start after a trim, and at the end after a loss', () => {

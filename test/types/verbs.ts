@@ -8,6 +8,7 @@ import {
   type Call,
   type Handlers,
   type Input,
+  type MessagePlace,
   type Middleware,
   type Output,
   type Request,
@@ -66,9 +67,10 @@ export async function others(bus: Bus) {
     if (answer.ok) is<Same<typeof answer.value, number>>();
     else console.log(answer.from.instance, answer.error.code);
   }
-  const { id, reached } = await bus.submit(shop.pack, order, { until: 'broker' });
+  const { id, reached, place } = await bus.submit(shop.pack, order, { until: 'broker' });
   is<Same<typeof id, string>>();
   is<Same<typeof reached, 'disk' | 'broker'>>();
+  is<Same<typeof place, MessagePlace | undefined>>();
   await bus.submitAll(shop.pack, [order, order]);
   await bus.broadcast(shop.closeTill, { till: 3 });
   await bus.publish(shop.sold, order);

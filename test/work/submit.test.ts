@@ -71,7 +71,8 @@ test('a message carries its original input, with the key and partition of its ch
   const { sender, sent, clock } = open();
   const [answer] = await sender.send(resize, [{ id: 'a', width: '21' }]);
   const [record] = await sent('t.photos.work');
-  expect(answer).toEqual({ id: record?.envelope.id, reached: 'disk' });
+  const place = { topic: 't.photos.work', partition: record?.partition, offset: record?.offset };
+  expect(answer).toEqual({ id: record?.envelope.id, reached: 'disk', place });
   expect(record?.body).toEqual({ id: 'a', width: '21' });
   expect(Buffer.from(record?.key ?? []).toString()).toBe('w42');
   expect(record?.partition).toBe(partitionOf(Buffer.from('w42'), 12));
@@ -105,6 +106,19 @@ test('messages of one turn are sent in one append, in call order with rising sta
   const records = await sent('t.photos.work.slow');
   expect(records.map(({ body }) => body)).toEqual([0, 1, '1b', 2, '2b', 3, '3b']);
   expect(records.map(({ envelope }) => envelope.stamp?.position)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+});
+
+test('calls that share an append each get the places of their own messages', async () => {
+  const { sender, appends, sent } = open();
+  await sender.send(sharpen, [0]);
+  appends.length = 0;
+  const all = (await Promise.all([[1], [2, 3, 4], [5]].map((bodies) => sender.send(sharpen, bodies)))).flat();
+  expect(appends).toEqual([5]);
+  const records = (await sent('t.photos.work.slow')).slice(1);
+  expect(all.map(({ id }) => id)).toEqual(records.map(({ envelope }) => envelope.id));
+  expect(all.map(({ place }) => place)).toEqual(
+    records.map(({ partition, offset }) => ({ topic: 't.photos.work.slow', partition, offset })),
+  );
 });
 
 heavy('one append has at most 1,000 messages of different calls', async () => {
@@ -198,16 +212,32 @@ test('a message that the log rejects fails its own call only', async () => {
   const { process } = open();
   const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
   const failed = new Map([1, 3].map((place) => [place, refusal]));
-  const append = () => Promise.reject(new PartialAppendError(refusal, failed, 5));
+  const places = [10, undefined, 12, undefined, 14].map((offset) =>
+    offset === undefined ? undefined : { partition: 3, offset },
+  );
+  const append = () => Promise.reject(new PartialAppendError(refusal, failed, 5, places));
   const { sender } = open({ log: { ...process.log, append } });
   const sends = [[0], [1], [2, 3], [4]].map((bodies) => sender.send(sharpen, bodies).catch((error: unknown) => error));
   const [before, guilty, list, behind] = await Promise.all(sends);
-  expect([before, behind]).toEqual([[expect.objectContaining({ id: expect.any(String) })], expect.any(Array)]);
+  const at = (offset: number) => [
+    { id: expect.any(String), reached: 'disk', place: { topic: 't.photos.work.slow', partition: 3, offset } },
+  ];
+  expect([before, behind]).toEqual([at(10), at(14)]);
   expect(guilty).toBe(refusal);
   expect(list).toMatchObject({
     code: 'TooLarge',
     message: expect.stringContaining('1 of 2 records were not appended'),
   });
+});
+
+test('a message resolves without a place when the log reports none', async () => {
+  const { process } = open();
+  const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
+  const append = () => Promise.reject(new PartialAppendError(refusal, new Map([[1, refusal]]), 2));
+  const { sender } = open({ log: { ...process.log, append } });
+  const [stored, refused] = [[1], [2]].map((bodies) => sender.send(sharpen, bodies));
+  await expect(refused).rejects.toBe(refusal);
+  expect(await stored).toEqual([{ id: expect.any(String), reached: 'disk' }]);
 });
 
 describe('the error of a list has the index and id of the failed body', () => {

@@ -106,7 +106,7 @@ export class PendingAppends {
       isAcknowledged: false,
       done() {
         end();
-        const error = partlyFailed(failed, count);
+        const error = partlyFailed(failed, count, places);
         if (error) result.reject(error);
         else result.resolve(places);
       },

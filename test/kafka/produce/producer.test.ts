@@ -172,6 +172,8 @@ describe('the producer', () => {
     expect(error).toMatchObject({ name: 'BusError', code: 'TooLarge' });
     expect(error.message).toContain('1 of 4 records were not appended, the others are in the log');
     expect([...error.failed.keys()]).toEqual([1]);
+    const place = (partition: number, offset: number) => expect.objectContaining({ partition, offset });
+    expect(error.places).toEqual([place(0, 0), undefined, place(1, 0), place(0, 1)]);
     expect([kafka.cluster.values(topic, 0), kafka.cluster.values(topic, 1)]).toEqual([['a', 'c'], ['b']]);
   });
 
