@@ -302,6 +302,22 @@ export interface Bus extends Closable {
   ): Promise<readonly Submitted[]>;
 
   /**
+   * Waits for the jobs and events that this bus accepted before the call: those of each `submit`, `submitAll`,
+   * `publish` and `publishAll`. Calls that follow do not delay it.
+   *
+   * Resolves when each of those calls has ended. The result has the last place of this bus in each partition that it
+   * has written since it was opened, by topic and partition. A call that failed does not reject `flush`, because it has
+   * rejected its own promise before.
+   *
+   * Rejects with Closed after `close`, and for no other reason. `close` waits for the same calls.
+   *
+   * @example
+   * bus.submit(photos.resize, { photoId: 'p1' }).catch(console.error);
+   * const lastPlaces = await bus.flush(); // [{ topic: 'main.photos.work', partition: 3, offset: 41 }]
+   */
+  flush(): Promise<readonly MessagePlace[]>;
+
+  /**
    * Listens to events in this instance, as a plain listener. Every instance that listens handles every event.
    *
    * Resolves when the listener receives each event that is published from then on. Events published while this instance

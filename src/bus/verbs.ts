@@ -14,9 +14,10 @@ import type { Caller } from '../request/caller';
 import { findAllInstances } from '../request/find-instances';
 import type { AskOptions, OpenCall } from '../request/open-call';
 import type { Peers } from '../request/peers';
-import type { Sender, Submitted } from '../work/types';
+import type { MessagePlace, Sender, Submitted } from '../work/types';
 import { checkCall, fault, mustBe, mustBeContract } from './argument-checks';
 import type { HealthBook } from './health';
+import { PendingSends } from './pending-sends';
 import type { Phase } from './phase';
 import type { LooseServeOptions } from './serve';
 import type { Bus, ListenOptions, Served, SubmitCall } from './types';
@@ -33,7 +34,7 @@ export interface VerbsParts {
   readonly peers: Pick<Peers<OpenCall>, 'of' | 'known'>;
   /** Returns the timeout of requests that set none, in ms. */
   readonly timeoutMs: (entry: Request) => number;
-  readonly sender: Pick<Sender, 'send'>;
+  readonly sender: Pick<Sender, 'send' | 'lastPlaces'>;
   readonly broadcaster: Broadcaster;
   readonly subscriptions: Pick<EventSubscriptions, 'listen'>;
   /** Returns the topic of an event, for plain listeners. */
@@ -94,15 +95,23 @@ export function createVerbs(parts: VerbsParts): Verbs {
     return parts.listenAs(entry, how, run);
   }
 
+  const pending = new PendingSends();
+  async function flush(): Promise<readonly MessagePlace[]> {
+    phase.mustBeOpen();
+    await pending.ended();
+    return sender.lastPlaces();
+  }
+
   // The interface has the types of the verbs. Inside, a value is unknown until a schema has checked it.
   const verbs = {
     self,
     request: (entry: Request, input: unknown, options?: AskOptions) => ask(entry, input, options),
     tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
     requestAll: located(askAll),
-    submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how)),
-    submitAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
-      send(entry, 'work', all, 'list', how),
+    submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how), pending),
+    submitAll: located(
+      (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'work', all, 'list', how),
+      pending,
     ),
     broadcast: located(async (entry: AnyEntry, input: unknown, options?: object) => {
       phase.mustBeOpen();
@@ -110,10 +119,15 @@ export function createVerbs(parts: VerbsParts): Verbs {
       checkCall('broadcast', entry, options);
       return broadcaster.broadcast(entry, input);
     }),
-    publish: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how)),
-    publishAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
-      send(entry, 'event', all, 'list', how),
+    publish: located(
+      (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how),
+      pending,
     ),
+    publishAll: located(
+      (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'event', all, 'list', how),
+      pending,
+    ),
+    flush: located(flush),
     listen: located((entry: Event, how: ListenOptions | Run, run?: Run) => phase.start(listen(entry, how, run))),
     serve: located(async (contract: AnyContract, handlers: object, options?: LooseServeOptions) => {
       phase.mustBeOpen();

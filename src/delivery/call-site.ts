@@ -55,14 +55,28 @@ function copyOf(error: Error): Error {
   return Object.create(Object.getPrototypeOf(error) as object, fields) as Error;
 }
 
-/** Returns the verb, changed so that its rejections have the place of the call in their stacks. */
-export function located<A extends readonly unknown[], R>(verb: (...args: A) => Promise<R>): (...args: A) => Promise<R> {
+/** Counts calls that have not ended. `end` is called before the caller's promise settles. */
+export interface CallCount {
+  begin(): { end(): void };
+}
+
+/**
+ * Returns the verb, changed so that its rejections have the place of the call in their stacks. `count` counts its
+ * calls.
+ */
+export function located<A extends readonly unknown[], R>(
+  verb: (...args: A) => Promise<R>,
+  count?: CallCount,
+): (...args: A) => Promise<R> {
   return async function call(...args) {
     const site = callSite(call);
+    const counted = count?.begin();
     try {
       return await verb(...args);
     } catch (error) {
       throw fromCaller(error, site);
+    } finally {
+      counted?.end();
     }
   };
 }

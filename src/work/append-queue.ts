@@ -7,7 +7,7 @@ import { printEnvelope } from '../format/envelope-printer';
 import { partitionOf } from '../format/partition';
 import { type Append, PartialAppendError, type Place, type Topic } from '../ports/log';
 import type { EncodedCall, EncodedMessage, How } from './encode-messages';
-import type { SenderParts, Submitted } from './types';
+import type { MessagePlace, SenderParts, Submitted } from './types';
 
 /** Limits of one append, so that a single write does not delay the writes of other topics. */
 const appendMessagesMax = 1_000;
@@ -36,6 +36,8 @@ export class AppendQueue {
   #there: Promise<unknown> | undefined;
   #ready = false;
   #planned = false;
+  /** Last offset that was written to each partition. */
+  readonly #last = new Map<number, number>();
 
   constructor(
     private readonly parts: Pick<SenderParts, 'log' | 'reached'>,
@@ -88,6 +90,12 @@ export class AppendQueue {
   async idle(): Promise<void> {
     await this.#checking;
     await this.#capacity.below(0);
+  }
+
+  /** Returns the last place that was written in each partition, by partition. */
+  lastPlaces(): readonly MessagePlace[] {
+    const topic = this.topic.name;
+    return [...this.#last].sort(([a], [b]) => a - b).map(([partition, offset]) => ({ topic, partition, offset }));
   }
 
   #put(how: How, messages: readonly EncodedMessage[], bytes: number): Promise<readonly Submitted[]> {
@@ -153,6 +161,7 @@ export class AppendQueue {
 
   /** Settles the calls of an append. With PartialAppendError, only calls with failed records reject. */
   #settle(sent: readonly PendingSend[], places: readonly (Place | undefined)[], error?: unknown): void {
+    this.#note(places);
     let from = 0;
     for (const pending of sent) {
       const [first, count] = [from, pending.messages.length];
@@ -162,6 +171,14 @@ export class AppendQueue {
         else pending.reject(mine);
       });
       from += count;
+    }
+  }
+
+  /** Keeps the highest offsets, because a call to several partitions can be acknowledged after later calls. */
+  #note(places: readonly (Place | undefined)[]): void {
+    for (const place of places) {
+      if (place && place.offset >= (this.#last.get(place.partition) ?? 0))
+        this.#last.set(place.partition, place.offset);
     }
   }
 

@@ -56,6 +56,7 @@ export function openSender(parts: SenderParts): Sender {
 
   return {
     send,
+    lastPlaces: () => [...queues.keys()].sort().flatMap((topic) => queues.get(topic)?.lastPlaces() ?? []),
     ...closable(async () => {
       closedMs = parts.clock.now();
       await Promise.all([...queues.values()].map((queue) => queue.idle()));

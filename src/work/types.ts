@@ -173,4 +173,6 @@ export interface Sender extends Closable {
    * 'list', errors name the message that failed.
    */
   send(entry: AnyEntry, inputs: readonly unknown[], how?: 'one' | 'list'): Promise<readonly Submitted[]>;
+  /** Returns the last place of this sender in each partition that it has written, by topic and partition. */
+  lastPlaces(): readonly MessagePlace[];
 }

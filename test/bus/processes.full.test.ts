@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { isBusError } from '../../src/index';
 import { livedMs, quickest } from '../elapsed';
 import { shop } from './contract';
+import { placeFaults } from './places';
 import { openScene, tickMs, type Note, type Scene } from './processes';
 
 let scene: Scene;
@@ -23,6 +25,11 @@ test('a request to an instance that dies ends in ResponderLost within a second',
   await ended;
   expect(await livedMs(asked)).toBeLessThan(1_000);
   expect(await asked).toMatchObject({ ok: false, error: { code: 'ResponderLost', details: { instance } } });
+});
+
+test('submit and flush resolve with the places of the messages in the log', async () => {
+  const given = { module: 'look', dir: join(scene.dir, 'bus'), ns: 'test' };
+  expect(await placeFaults(await scene.open('web'), given)).toEqual([]);
 });
 
 test('an idempotent request to an instance that dies is answered by another one', async () => {

@@ -42,6 +42,7 @@ function open(change: Partial<VerbsParts> = {}) {
         calls.push(['send', entry.name, inputs, how]);
         return inputs.map((_, n) => ({ id: `m${n}`, reached: 'disk' }));
       },
+      lastPlaces: () => [],
     },
     broadcaster: { broadcast: (entry, input) => records('broadcast', { id: 'm1' })(entry.name, input) },
     subscriptions: { listen: (topic, entry) => records('plain', served)(topic.name, entry.name) },
@@ -62,6 +63,7 @@ const calls: Readonly<Record<string, (verbs: ReturnType<typeof open>['verbs']) =
   broadcast: (verbs) => verbs.broadcast(photos.dropCache, 1),
   publish: (verbs) => verbs.publish(photos.added, 1),
   publishAll: (verbs) => verbs.publishAll(photos.added, [1]),
+  flush: (verbs) => verbs.flush(),
   listen: (verbs) => verbs.listen(photos.added, () => {}),
   serve: (verbs) => verbs.serve(photos, { add: () => '', resize() {}, dropCache() {} }),
 };
@@ -99,6 +101,47 @@ test('submit and publish send one message, and their lists send all in one call'
     ['send', 'photos.resize', [1], 'one'],
     ['send', 'photos.added', [2, 3], 'list'],
   ]);
+});
+
+describe('flush', () => {
+  const failure = new BusError('Unreachable', 'no answer', { outcome: 'unknown', waitedMs: 1 });
+  const place = { topic: 't', partition: 3, offset: 41 };
+
+  /** Verbs whose sends end when the test ends them, in the order of the calls. */
+  function pausing() {
+    const sends: ((error?: Error) => void)[] = [];
+    const send = () =>
+      new Promise<{ id: string; reached: 'disk' }[]>((resolve, reject) => {
+        sends.push((error) => (error ? reject(error) : resolve([{ id: 'm', reached: 'disk' }])));
+      });
+    return { ...open({ sender: { send, lastPlaces: () => [place] } }), sends };
+  }
+
+  test.each(['submit', 'submitAll', 'publish', 'publishAll'])('waits for an open %s', async (verb) => {
+    const { verbs, sends } = pausing();
+    const call = calls[verb]?.(verbs);
+    let flushed = false;
+    const flushing = verbs.flush().then((places) => ((flushed = true), places));
+    const later = verbs.submit(photos.resize, 2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(flushed).toBe(false);
+    sends[0]?.();
+    expect(await flushing).toEqual([place]);
+    sends[1]?.();
+    await Promise.all([call, later]);
+  });
+
+  test('resolves after a failed call, whose caller has received the error before', async () => {
+    const { verbs, sends } = pausing();
+    const failures: unknown[] = [];
+    const inBetween = async (): Promise<unknown> => verbs.publish(photos.added, 1);
+    verbs.submit(photos.resize, 1).catch((error: unknown) => failures.push(error));
+    inBetween().catch((error: unknown) => failures.push(error));
+    const flushing = verbs.flush();
+    for (const end of sends) end(failure);
+    await flushing;
+    expect(failures).toEqual([failure, expect.objectContaining({ message: failure.message })]);
+  });
 });
 
 test('listen starts a plain listener for a function, and a named one for options', async () => {

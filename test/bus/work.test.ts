@@ -27,6 +27,23 @@ test('work waits for an instance that serves it, and is handled once', async () 
   expect(handled).toEqual([[{ photoId: 'a', width: 200 }, id, 1, 'web']]);
 });
 
+test('flush resolves with the places of the last messages, until the bus is closed', async () => {
+  const bus = testBus('web');
+  expect(await bus.flush()).toEqual([]);
+  const sends = [
+    bus.submit(photos.resize, { photoId: 'a', width: 200 }),
+    bus.submit(photos.resize, { photoId: 'a', width: 300 }),
+    bus.submit(photos.urgent, { n: 1 }),
+    bus.publish(photos.added, { photoId: 'a' }),
+  ];
+  const places = await bus.flush();
+  const [, resized, urgent, added] = await Promise.all(sends);
+  expect(places).toEqual([added?.place, resized?.place, urgent?.place]);
+  expect(resized?.place).toMatchObject({ topic: 'test.photos.work', offset: 1 });
+  await bus.close();
+  await expect(bus.flush()).rejects.toMatchObject({ code: 'Closed' });
+});
+
 test('jobs of one key are handled in the order sent, although many run concurrently', async () => {
   const bus = testBus(photos);
   const handled = new Map<string, number[]>();

@@ -33,3 +33,17 @@ test('the call site does not contain the verb itself', () => {
 test('a located verb resolves with its value', async () => {
   await expect(located(async (n: number) => n + 1)(1)).resolves.toBe(2);
 });
+
+test('a located verb counts a call until just before it settles', async () => {
+  const steps: string[] = [];
+  const count = {
+    begin() {
+      steps.push('begin');
+      return { end: () => void steps.push('end') };
+    },
+  };
+  const run = located(async (n: number) => (n < 0 ? Promise.reject(late()) : n), count);
+  await run(1).then((n) => steps.push(`resolved ${n}`));
+  await run(-1).catch((error: Error) => steps.push(`rejected ${error.message}`));
+  expect(steps).toEqual(['begin', 'end', 'resolved 1', 'begin', 'end', 'rejected late']);
+});

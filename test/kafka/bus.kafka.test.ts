@@ -1,6 +1,7 @@
 /** Buses on a cluster, in separate processes: the promises of each verb while instances die and leave. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
+import { placeFaults } from '../bus/places';
 import type { Scene } from '../bus/processes';
 import { quickest } from '../elapsed';
 import { openBusScene } from '../support/cluster-scenes';
@@ -96,6 +97,13 @@ kafkaSuite('buses on a cluster', (suite) => {
     await other.publish(shop.sold, { order: 'o1' });
     await scene.until(() => heard.length > 0, 60_000);
     expect(heard).toEqual(['o1']);
+  });
+
+  test('submit and flush resolve with the places of the messages in the log', async () => {
+    const ns = `${suite.namespace}-${scenes}`;
+    const { brokers, zookeeper } = suite.cluster;
+    const servers = { transport: 'kafka', brokers: brokers.split(','), zookeeper } as const;
+    expect(await placeFaults(await scene.open('web'), { module: 'look', ns, ...servers })).toEqual([]);
   });
 
   test('accepted work is handled by a process that starts later, or by its replacement', async () => {

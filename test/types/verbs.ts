@@ -74,6 +74,8 @@ export async function others(bus: Bus) {
   await bus.submitAll(shop.pack, [order, order]);
   await bus.broadcast(shop.closeTill, { till: 3 });
   await bus.publish(shop.sold, order);
+  const places = await bus.flush();
+  is<Same<typeof places, readonly MessagePlace[]>>();
   await bus.listen(shop.sold, (sold) => is<Same<typeof sold.article, string>>());
   const listening = await bus.listen(shop.sold, { as: 'books', attempts: 3 }, async (sold, { attempt, park }) => {
     if (attempt > 2) park(`no book takes ${sold.id}`);
@@ -176,6 +178,8 @@ export function wrongValues(bus: Bus) {
   void bus.broadcast(shop.closeTill, { till: 3 }, { timeoutMs: 5 });
   // @ts-expect-error work is stored on a disk or at a broker only
   void bus.submit(shop.pack, order, { until: 'tape' });
+  // @ts-expect-error flush waits for all entries
+  void bus.flush(shop.pack);
   // @ts-expect-error a list is a list
   void bus.submitAll(shop.pack, order);
   // @ts-expect-error a durable listener has a name

@@ -11,7 +11,7 @@ import { decodeBody } from '../../src/format/codec';
 import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
 import { PartialAppendError, type Stored } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
-import type { Sender, SenderParts } from '../../src/work/types';
+import type { MessagePlace, Sender, SenderParts } from '../../src/work/types';
 import type { AnyEntry, Schema } from '../../src/contract/types';
 import { heavy } from '../heavy';
 import { gates, jobs, workQueue, type Job } from '../support/work-queue';
@@ -119,6 +119,28 @@ test('calls that share an append each get the places of their own messages', asy
   expect(all.map(({ place }) => place)).toEqual(
     records.map(({ partition, offset }) => ({ topic: 't.photos.work.slow', partition, offset })),
   );
+});
+
+test('the last place of each partition is known, also of the stored part of a failed list', async () => {
+  const { sender, process } = open();
+  expect(sender.lastPlaces()).toEqual([]);
+  const answers = [
+    ...(await sender.send(sharpen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16])),
+    ...(await sender.send(added, [{ n: 1 }])),
+  ];
+  const last = new Map(
+    answers.flatMap(({ place }) => (place ? [[`${place.topic}/${place.partition}`, place] as const] : [])),
+  );
+  const byName = (a: MessagePlace, b: MessagePlace): number =>
+    a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1;
+  expect(sender.lastPlaces()).toEqual([...last.values()].toSorted(byName));
+
+  const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
+  const places = [{ partition: 2, offset: 7 }, undefined, { partition: 2, offset: 5 }];
+  const append = () => Promise.reject(new PartialAppendError(refusal, new Map([[1, refusal]]), 3, places));
+  const partial = open({ log: { ...process.log, append } }).sender;
+  await expect(partial.send(sharpen, [1, 2, 3], 'list')).rejects.toMatchObject({ code: 'TooLarge' });
+  expect(partial.lastPlaces()).toEqual([{ topic: 't.photos.work.slow', partition: 2, offset: 7 }]);
 });
 
 heavy('one append has at most 1,000 messages of different calls', async () => {
