@@ -1,20 +1,24 @@
-// Compiles src/ to dist/ (the package), and modules/, benches and examples/ to build/ (for this repository).
+// Compiles src/ to dist/ (the package), and modules/, benches and examples to build/ (for this repository).
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 
-const run = (args) => {
-  const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', ...args], { stdio: 'inherit' });
+const run = (script, ...args) => {
+  const { status } = spawnSync(process.execPath, [script, ...args], { stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
 };
+const tsc = (...args) => run('node_modules/typescript/bin/tsc', '-p', ...args);
 for (const folder of ['dist', 'build']) rmSync(folder, { recursive: true, force: true });
-// Code without comments, and declarations with them: users read the docstrings in hovers, and Node loads less text.
-run(['-p', 'tsconfig.build.json', '--declaration', 'false', '--removeComments']);
-run(['-p', 'tsconfig.build.json', '--emitDeclarationOnly']);
+
+// Declarations with the docstrings, which users read in hovers, and code without comments, in few files.
+tsc('tsconfig.build.json', '--emitDeclarationOnly');
+const code = ['--declaration', 'false', '--removeComments', '--module', 'esnext', '--outDir', 'build/compiled'];
+tsc('tsconfig.build.json', ...code);
+run('scripts/bundle.mjs', 'build/compiled', 'dist');
 chmodSync('dist/cli/main.js', 0o755);
-run(['-p', 'tsconfig.modules.json']);
+tsc('tsconfig.modules.json');
 
 // The examples become a project of the kind users have: ES modules that resolve busbar in node_modules.
-run(['-p', 'examples/tsconfig.build.json']);
+tsc('examples/tsconfig.build.json');
 writeFileSync('build/examples/package.json', '{ "private": true, "type": "module" }\n');
 mkdirSync('build/examples/node_modules');
 symlinkSync('../../..', 'build/examples/node_modules/busbar', 'dir');

@@ -1,12 +1,12 @@
 // Prints the option table between `<!-- options -->` and `<!-- end of options -->` in docs/configuration.md;
-// --write updates that file.
-// Needs `npm run build`. test/config.test.ts fails while the page differs.
+// --write updates that file. test/config.test.ts fails while the page differs.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
-const { busOptions, hostOptions } = require('../dist/options.js');
-const { optionsTable } = require('../dist/options-table.js');
+require('../test/register.cjs');
+const { busOptions, hostOptions } = require('../src/options.ts');
+const { optionsTable } = require('../src/options-table.ts');
 const table = optionsTable({ ...busOptions, ...hostOptions });
 
 if (process.argv.includes('--write')) {

@@ -42,9 +42,11 @@ const bin = (name: string): string => path.join(root, 'node_modules', name);
 let home = '';
 let tarball = '';
 let packed: readonly string[] = [];
+/** The compiled modules that each file of dist/ contains. */
+let modulesOf: Readonly<Record<string, readonly string[]>> = {};
 
 beforeAll(async () => {
-  if (!existsSync(path.join(root, 'dist/index.js'))) await node(root, 'scripts/build.mjs');
+  if (!existsSync(path.join(root, 'build/compiled/modules.json'))) await node(root, 'scripts/build.mjs');
   home = mkdtempSync(path.join(tmpdir(), 'busbar-package-'));
   // --ignore-scripts: `prepack` would rebuild dist while other tests use it.
   const args = ['pack', '--ignore-scripts', '--offline', '--json', '--pack-destination', home];
@@ -52,6 +54,7 @@ beforeAll(async () => {
   const [pack] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   tarball = path.join(home, pack.filename);
   packed = pack.files.map((file) => file.path);
+  modulesOf = JSON.parse(readFileSync(path.join(root, 'build/compiled/modules.json'), 'utf8')) as typeof modulesOf;
 
   // Installed without a network: the package itself, and a link to our copy of each declared dependency.
   const modules = path.join(home, 'node_modules');
@@ -189,30 +192,93 @@ describe('the package', () => {
     expect(Object.keys(analysis.entrypoints).toSorted()).toEqual(Object.keys(manifest.exports).toSorted());
   }, 240_000);
 
-  /** Returns the modules that loading `what` loads: files of dist/, packages by name. */
-  async function loads(what: string): Promise<string[]> {
-    const code = `require('${what}'); console.log(JSON.stringify(Object.keys(require.cache)))`;
-    const files = JSON.parse(await node(home, '-e', code)) as string[];
-    const names = files.map((file) => {
-      const ours = /\/node_modules\/busbar\/dist\/(.*)$/.exec(file)?.[1];
-      return ours ?? /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? file;
+  it('exports from each entry point the names of its source, for import and for require', async () => {
+    const entryPoints = Object.keys(manifest.exports).filter((name) => name !== './package.json');
+    const code = `
+      import { createRequire } from 'node:module';
+      const require = createRequire(import.meta.url);
+      const names = {};
+      for (const name of process.argv.slice(2)) {
+        const { default: _, 'module.exports': __, __esModule, ...named } = await import(name);
+        names[name] = { imported: Object.keys(named), required: Object.keys(require(name)).toSorted() };
+      }
+      console.log(JSON.stringify(names));
+    `;
+    const folder = project('names', { 'package.json': '{ "type": "module" }', 'main.js': code });
+    const ids = entryPoints.map((name) => path.posix.join('busbar', name));
+    const names = JSON.parse(await node(folder, 'main.js', ...ids)) as Record<string, unknown>;
+    const sources = entryPoints.map((name) => {
+      const source = Object.keys(require(path.join(root, 'src', name, 'index')) as object).toSorted();
+      return [path.posix.join('busbar', name), { imported: source, required: source }];
     });
-    return [...new Set(names)];
+    expect(names).toEqual(Object.fromEntries(sources));
+  }, 240_000);
+
+  it('has each module in one file, so that all entry points have the same classes', async () => {
+    const all = Object.values(modulesOf).flat();
+    expect(all.filter((name, n) => all.indexOf(name) !== n)).toEqual([]);
+    const code = `
+      const { BusError } = require('busbar');
+      const { defineModule, request, unchecked, ...contract } = require('busbar/contract');
+      const sums = defineModule('sums', { add: request(unchecked(), unchecked()) });
+      require('busbar/testing').testBus(sums).request(sums.add, 1).catch((error) => {
+        console.log(error instanceof BusError, contract.BusError === BusError, error.code);
+      });
+    `;
+    expect(await node(home, '-e', code)).toBe('true true NoHandler\n');
+  });
+
+  it('adds the line of the caller, and no frame of its own, to the stack of a failed call', async () => {
+    const code = `
+      const { defineModule, openBus, request, unchecked } = require('busbar');
+      const sums = defineModule('sums', { add: request(unchecked(), unchecked()) });
+      (async () => {
+        const bus = await openBus({ module: 'caller', dir: process.argv[2] });
+        const add = async () => await bus.request(sums.add, 1, { waitForInstanceMs: 0 });
+        const tryToAdd = async () => await bus.tryRequest(sums.add, 1, { waitForInstanceMs: 0 });
+        const errors = [await add().catch((error) => error), (await tryToAdd()).error];
+        await bus.close();
+        for (const { stack } of errors) console.log(stack.split('--- called from ---')[1].trim().split('\\n')[0]);
+      })();
+    `;
+    const folder = project('stack', { 'package.json': '{}', 'main.js': code });
+    const frames = await node(folder, 'main.js', path.join(folder, 'bus'));
+    expect(frames).toMatch(/^at add \(.*\/stack\/main\.js:6:\d+\)\nat tryToAdd \(.*\/stack\/main\.js:7:\d+\)\n$/);
+  }, 240_000);
+
+  interface Loaded {
+    /** Modules of src/, as they are compiled. */
+    readonly modules: readonly string[];
+    readonly packages: readonly string[];
+  }
+
+  /** Returns what loading `id` loads. */
+  async function loads(id: string): Promise<Loaded> {
+    const code = `require('${id}'); console.log(JSON.stringify(Object.keys(require.cache)))`;
+    const files = JSON.parse(await node(home, '-e', code)) as string[];
+    const inDist = (file: string) => /\/node_modules\/busbar\/dist\/(.*)$/.exec(file)?.[1];
+    const inPackage = (file: string) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? file;
+    const others = files.filter((file) => inDist(file) === undefined);
+    return {
+      modules: files.flatMap((file) => modulesOf[inDist(file) ?? ''] ?? []),
+      packages: [...new Set(others.map(inPackage))],
+    };
   }
 
   it('loads only the contract and its errors for busbar/contract', async () => {
-    const loaded = await loads('busbar/contract');
-    expect(loaded).toContain('contract/contract.js');
-    expect(loaded.filter((file) => !/^contract\/|^base\/errors\.js$/.test(file))).toEqual([]);
+    const { modules, packages } = await loads('busbar/contract');
+    expect(modules).toContain('contract/contract.js');
+    expect(modules.filter((file) => !/^contract\/|^base\/errors\.js$/.test(file))).toEqual([]);
+    expect(packages).toEqual([]);
   });
 
   it('loads only the package eventemitter3 and no transport for busbar', async () => {
-    const loaded = await loads('busbar');
-    expect(loaded).toContain('bus/bus.js');
-    expect(loaded.filter((file) => !file.endsWith('.js')).toSorted()).toEqual(['eventemitter3']);
-    expect(loaded.filter((file) => /^(?:embedded|disk|memory|kafka|zookeeper|testing|host|cli)\//.test(file))).toEqual(
+    const { modules, packages } = await loads('busbar');
+    expect(modules).toContain('bus/bus.js');
+    expect(modules.filter((file) => /^(?:embedded|disk|memory|kafka|zookeeper|testing|host|cli)\//.test(file))).toEqual(
       [],
     );
+    expect(packages).toEqual(['eventemitter3']);
   });
 
   it('has an executable command that runs from any folder', async () => {

@@ -1,6 +1,7 @@
 /** Scenarios on the embedded transport. Each returns lines of figures; its subjects take turns in one run. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { openBus } from 'busbar';
 import { bench, order } from './contract';
 import { here, interleaved, lineOf, middle, to, type Line, type Round, type Subject, type Way } from './measure';
@@ -24,6 +25,7 @@ export const scenarios: Scenarios = {
   waiting,
   idle,
   start,
+  load,
 };
 
 /** Sends one request at a time, then 64, then 512 at a time, and checks each answer. */
@@ -228,4 +230,24 @@ export async function start(run: Run): Promise<readonly Line[]> {
       run.way,
     ),
   ];
+}
+
+/**
+ * Measures how long `require('busbar')` takes in a fresh process; per_s and p99_ms are of the whole process. A subject
+ * with a slash is the folder of another build, which takes turns with this one.
+ */
+async function load(run: Run): Promise<readonly Line[]> {
+  const builds = new Map([['busbar', join(__dirname, '..', '..', '..')]]);
+  for (const folder of run.subjects) if (folder.includes('/')) builds.set(folder, folder);
+  const rounds = new Map([...builds.keys()].map((name): [string, Round[]] => [name, []]));
+  for (let n = 0; n <= run.rounds; n++) {
+    for (const [name, folder] of builds) {
+      const code = `const before = performance.now(); require(process.argv[1]); console.log(performance.now() - before)`;
+      const before = performance.now();
+      const { stdout } = await promisify(execFile)(process.execPath, ['-e', code, folder]);
+      const processMs = performance.now() - before;
+      if (n > 0) rounds.get(name)?.push({ perS: 1_000 / processMs, p50Ms: Number(stdout), p99Ms: processMs, cpuUs: 0 });
+    }
+  }
+  return [...rounds].map(([name, took]) => lineOf('load', name, 1, took, run.way));
 }

@@ -1,10 +1,10 @@
 /** Runs a shop in one process, and the command in others, and collects their output and exit codes. */
-import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import {
   copyFileSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -34,24 +34,24 @@ afterAll(() => {
   if (compiled !== undefined) rmSync(compiled, { recursive: true, force: true });
 });
 
-/** Compiles main.ts and every file that it imports. */
+/** Builds the JavaScript of the package in `to`, as scripts/build.mjs does, but without a check of types. */
 function compile(to: string): void {
-  const files = new Set(['cli/main.ts']);
-  for (const file of files) {
-    const text = readFileSync(join(root, 'src', file), 'utf8');
-    for (const [, from = ''] of text.matchAll(/(?:from|import\() ?'(\.[^']+)'/g)) {
-      const target = join(dirname(file), from);
-      const found = [`${target}.ts`, `${target}/index.ts`].find((name) => existsSync(join(root, 'src', name)));
-      if (found !== undefined) files.add(found);
-    }
-    const { code } = transformSync(text, {
-      jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
-      module: { type: 'commonjs' },
+  const modules = join(to, '..', 'compiled');
+  for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.ts') || file.endsWith('.d.ts')) continue;
+    const { code } = transformSync(readFileSync(join(root, 'src', file), 'utf8'), {
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true },
+      },
+      module: { type: 'es6' },
     });
-    const out = join(to, file.replace(/\.ts$/, '.js'));
+    const out = join(modules, file.replace(/\.ts$/, '.js'));
     mkdirSync(dirname(out), { recursive: true });
     writeFileSync(out, code);
   }
+  execFileSync(process.execPath, ['scripts/bundle.mjs', modules, to], { cwd: root });
 }
 
 export interface CommandResult {
