@@ -44,6 +44,7 @@ export type {
   Sent,
   Served,
   ServeOptions,
+  SubmitAllCall,
   SubmitCall,
   Submitted,
 } from './bus/types';

@@ -63,6 +63,13 @@ export const limits = {
    * senders of the newest records are kept.
    */
   incarnationsMax: 10_000,
+  /**
+   * Distance within which two records of a partition with the same chosen id are one message, in offsets. It bounds the
+   * ids in memory to about 3 MB for each partition.
+   */
+  idWindowRecords: 10_000,
+  /** Time between two such records, by the log, in ms. A sender retries within it after an unknown outcome. */
+  idWindowMs: 600_000,
   /** Senders in each commit, with their last position. They take about 1 KB in every commit. */
   committedSendersMax: 64,
 } as const;

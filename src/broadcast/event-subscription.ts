@@ -11,6 +11,7 @@ import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
 import { closedReason, Gate } from '../delivery/gate';
 import { peerOf } from '../delivery/peer';
+import { openIdWindow, type IdWindow } from '../delivery/id-window';
 import { createSenderPositions, type SenderPositions } from '../delivery/sender-positions';
 import { createSerialQueue } from '../delivery/serial-queue';
 import { parseEnvelope } from '../format/envelope-parser';
@@ -64,6 +65,8 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
   /** Gates of `listeners`, and of removed listeners until their calls have ended or were aborted. */
   const gates = new Set<Gate>();
   const positions = new Map<number, SenderPositions>();
+  /** Chosen ids by partition. They begin with this reader, so a copy of an earlier event is delivered. */
+  const windows = new Map<number, IdWindow>();
   const queue = createSerialQueue(waitingMax);
   const { capacity } = queue;
   let keyless = 0;
@@ -112,6 +115,12 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     if (stamp && !positionsOf(record.partition).isNew(stamp))
       return notices.emit({ type: 'dropped', what: 'event', reason: 'it arrived twice', entry, id });
     if (matching.length === 0) return;
+    const earlier = envelope.once && record.value && windowOf(record.partition).note(record, envelope);
+    if (earlier) {
+      const first = `the event at offset ${earlier.offset}, which has its id`;
+      const reason = `${where}: it ${earlier.same ? 'is a copy of' : 'has another body than'} ${first}`;
+      return notices.emit({ type: 'dropped', what: 'event', reason, entry, id });
+    }
     const decoded = decodeValue(record.value, parts.bodyDepthMax);
     if (!decoded.ok)
       return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
@@ -143,6 +152,11 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
   function positionsOf(partition: number): SenderPositions {
     const found = positions.get(partition) ?? createSenderPositions();
     positions.set(partition, found);
+    return found;
+  }
+  function windowOf(partition: number): IdWindow {
+    const found = windows.get(partition) ?? openIdWindow();
+    windows.set(partition, found);
     return found;
   }
   return {

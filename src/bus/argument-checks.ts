@@ -49,14 +49,17 @@ const isDuration: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'a number of ms, 0 or more';
 const isSignal: Check = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value ? undefined : 'an AbortSignal';
+const isFunction: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
 const isUntil: Check = (value) => (value === 'disk' || value === 'broker' ? undefined : "'disk' or 'broker'");
 
 /** Checks of the call options, by verb. */
 const calls = {
   request: { timeoutMs: isDuration, signal: isSignal, key: isText, to: isText, waitForInstanceMs: isDuration },
   requestAll: { timeoutMs: isDuration, signal: isSignal },
-  submit: { until: isUntil },
-  publish: { until: isUntil },
+  submit: { until: isUntil, id: isText },
+  submitAll: { until: isUntil, id: isFunction },
+  publish: { until: isUntil, id: isText },
+  publishAll: { until: isUntil, id: isFunction },
   broadcast: {},
 } as const satisfies Record<string, Readonly<Record<string, Check>>>;
 

@@ -81,6 +81,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       version,
       commitMs: timings.commitMs,
       ...(parts.makeFilter && { makeFilter: parts.makeFilter }),
+      ...(parts.makeIdWindow && { makeIdWindow: parts.makeIdWindow }),
       ...(parts.makeWatermark && { makeWatermark: parts.makeWatermark }),
       retained: new RetainedPartitions(parts.makeRetained),
       buffered: openBuffered(),

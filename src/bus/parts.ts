@@ -32,7 +32,7 @@ export interface Timings {
   readonly bodyDepthMax?: number | undefined;
 }
 /** Parts of the work engine that a simulator replaces to plant bugs. */
-interface Planted extends Pick<ConsumerParts, 'makeFilter' | 'makeWatermark' | 'makeUnkept'> {
+interface Planted extends Pick<ConsumerParts, 'makeFilter' | 'makeIdWindow' | 'makeWatermark' | 'makeUnkept'> {
   readonly makeRetained?: () => Retained;
 }
 /** Dependencies of {@link buildBus}. */

@@ -50,6 +50,21 @@ export interface SubmitCall {
    * 'broker'.
    */
   readonly until?: 'disk' | 'broker';
+  /**
+   * Id of the message, 1 to 200 characters without control characters. Messages of one entry with the same id are one
+   * message, which is handled once: send it again with the same id after an unknown outcome. This holds within 10
+   * minutes and 10,000 messages of its partition, counted from the last message with the id. All of them must have the
+   * same key and the same body. With another key the copy can be in another partition, where it is not recognized. With
+   * another body the later message is parked.
+   *
+   * @default a unique id
+   */
+  readonly id?: string;
+}
+/** Options of {@link Bus.submitAll} and {@link Bus.publishAll}. */
+export interface SubmitAllCall<I> extends Omit<SubmitCall, 'id'> {
+  /** Returns the id of a message, see {@link SubmitCall.id}. The index is its index in the list. */
+  readonly id?: (input: I, index: number) => string;
 }
 /**
  * Result of {@link Bus.submit} and {@link Bus.publish}. A message that `reached` the 'disk' survives a crash of the
@@ -247,6 +262,7 @@ export interface Bus extends Closable {
    *
    * @example
    * const { id } = await bus.submit(photos.resize, { photoId: 'p1' });
+   * await bus.submit(photos.resize, { photoId: 'p2' }, { id: 'resize p2' }); // can be repeated, and is handled once
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /**
@@ -261,7 +277,11 @@ export interface Bus extends Closable {
    * @example
    * await bus.submitAll(photos.resize, [{ photoId: 'p1' }, { photoId: 'p2' }]);
    */
-  submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
+  submitAll<M extends Work>(
+    entry: M,
+    inputs: readonly Input<M>[],
+    options?: SubmitAllCall<Input<M>>,
+  ): Promise<readonly Submitted[]>;
   /**
    * Sends a command to every live instance of the module. No instance that starts later receives it.
    *
@@ -298,7 +318,7 @@ export interface Bus extends Closable {
   publishAll<M extends Event>(
     entry: M,
     inputs: readonly Input<M>[],
-    options?: SubmitCall,
+    options?: SubmitAllCall<Input<M>>,
   ): Promise<readonly Submitted[]>;
 
   /**

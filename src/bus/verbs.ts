@@ -20,7 +20,7 @@ import type { HealthBook } from './health';
 import { PendingSends } from './pending-sends';
 import type { Phase } from './phase';
 import type { LooseServeOptions } from './serve';
-import type { Bus, ListenOptions, Served, SubmitCall } from './types';
+import type { Bus, ListenOptions, Served, SubmitAllCall, SubmitCall } from './types';
 
 /** Dependencies of {@link createVerbs}. */
 export interface VerbsParts {
@@ -81,14 +81,19 @@ export function createVerbs(parts: VerbsParts): Verbs {
     );
   }
   type Kept = 'work' | 'event';
-  async function send(entry: AnyEntry, kind: Kept, inputs: readonly unknown[], form: 'one' | 'list', how?: SubmitCall) {
+  const verbOf = { work: 'submit', event: 'publish' } as const;
+  async function sendAll(entry: AnyEntry, kind: Kept, inputs: readonly unknown[], how?: SubmitAllCall<unknown>) {
     phase.mustBeOpen();
     mustBe(entry, kind);
-    checkCall(kind === 'work' ? 'submit' : 'publish', entry, how);
-    return sender.send(entry, inputs, form);
+    checkCall(`${verbOf[kind]}All`, entry, how);
+    return sender.send(entry, inputs, 'list', how?.id);
   }
   async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Submitted> {
-    const [sent] = await send(entry, kind, [input], 'one', how);
+    phase.mustBeOpen();
+    mustBe(entry, kind);
+    checkCall(verbOf[kind], entry, how);
+    const id = how?.id;
+    const [sent] = await sender.send(entry, [input], 'one', id === undefined ? undefined : () => id);
     // the sender returns one result for each input
     if (!sent) throw new TypeError('the sender did not return one result for each input');
     return sent;
@@ -116,7 +121,7 @@ export function createVerbs(parts: VerbsParts): Verbs {
     requestAll: located(askAll),
     submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how), pending),
     submitAll: located(
-      (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'work', all, 'list', how),
+      (entry: AnyEntry, all: readonly unknown[], how?: SubmitAllCall<unknown>) => sendAll(entry, 'work', all, how),
       pending,
     ),
     broadcast: located(async (entry: AnyEntry, input: unknown, options?: object) => {
@@ -130,7 +135,7 @@ export function createVerbs(parts: VerbsParts): Verbs {
       pending,
     ),
     publishAll: located(
-      (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'event', all, 'list', how),
+      (entry: AnyEntry, all: readonly unknown[], how?: SubmitAllCall<unknown>) => sendAll(entry, 'event', all, how),
       pending,
     ),
     flush: located(flush),

@@ -38,6 +38,11 @@ export interface Envelope {
   readonly hops?: number | undefined;
   /** The kind of a reply. */
   readonly status?: ReplyStatus | undefined;
+  /**
+   * Set if the id was chosen, so that records with the same entry and id are one message. `given`: by the caller.
+   * `derived`: from the message that was being handled, so that a repeated handler sends the same ids.
+   */
+  readonly once?: Once | undefined;
   /** The code of the failure or bus error in a reply that is not `ok`. */
   readonly code?: string | undefined;
   /** Reserved for the incarnation of the intended receiver. No code sets or checks it. */
@@ -51,9 +56,20 @@ export interface Envelope {
 /** The kind of a reply. `state` answers a probe. */
 export type ReplyStatus = 'ok' | 'failure' | 'error' | 'state';
 
+/** The origin of an id that was chosen. */
+export type Once = 'given' | 'derived';
+
 export const baggageCharsMax = 4_096;
 export const baggageDepthMax = 32;
 export const idCharsMax = 200;
+
+/** Returns what is wrong with a value as an id, as the end of a sentence. Returns undefined for a valid id. */
+export function idFault(id: unknown): string | undefined {
+  if (typeof id !== 'string') return `is of type ${typeof id}, not a string`;
+  if (id.length === 0 || id.length > idCharsMax) return `has ${id.length} characters; it must have 1 to ${idCharsMax}`;
+  if (controls.test(id)) return 'has a control character, a line separator, or a mark of the writing direction';
+  return id.isWellFormed() ? undefined : 'has half of a surrogate pair, which UTF-8 cannot hold';
+}
 
 /** Parses a stamp, `<16 hex digits>:<position>`. Returns undefined for any other word. */
 export function parseStamp(word: string): Stamp | undefined {

@@ -75,6 +75,7 @@ function blank(kind: WireKind, entry: string, id: string, from: string, stamp: S
     replay: undefined,
     hops: undefined,
     status: undefined,
+    once: undefined,
     code: undefined,
     to: undefined,
     cause: undefined,
@@ -113,6 +114,11 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
       }
       if (envelope.status !== undefined) return 'status is set twice';
       envelope.status = value;
+      return undefined;
+    case 'once':
+      if (value !== 'given' && value !== 'derived') return 'once is not given or derived';
+      if (envelope.once !== undefined) return 'once is set twice';
+      envelope.once = value;
       return undefined;
     case 'baggage': {
       const baggage = parseBaggage(value);

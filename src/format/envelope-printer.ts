@@ -14,7 +14,7 @@ import {
 import { inexactJson } from './exact-json';
 
 const wholeNames = ['deadlineMs', 'sentMs', 'dueMs', 'attempt', 'replay', 'hops'] as const;
-const textNames = ['status', 'code', 'to', 'cause', 'traceparent'] as const;
+const textNames = ['status', 'once', 'code', 'to', 'cause', 'traceparent'] as const;
 const baggageIs = 'Baggage is JSON: strings, numbers, booleans, null, arrays and plain objects.';
 const needsPercent = /[^!-$&-<>-~]/;
 

@@ -5,9 +5,9 @@ import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
 import { currentScope, inherited } from '../delivery/context';
 import { encodeBody } from '../format/codec';
-import type { Envelope } from '../format/envelope-fields';
+import { idFault, type Envelope } from '../format/envelope-fields';
 import { idMaker } from '../format/id';
-import type { SenderParts } from './types';
+import type { GivenIds, SenderParts } from './types';
 
 /** Limit of a key, because every queue holds the keys of its messages in memory. */
 const keyBytesMax = 1_024;
@@ -36,7 +36,7 @@ export type EncoderParts = Pick<
   SenderParts,
   'clock' | 'random' | 'scopes' | 'self' | 'messageBytesMax' | 'bodyDepthMax'
 >;
-export type EncodeCall = (entry: AnyEntry, inputs: readonly unknown[], how: How) => EncodedCall;
+export type EncodeCall = (entry: AnyEntry, inputs: readonly unknown[], how: How, ids?: GivenIds) => EncodedCall;
 
 /**
  * Returns a function that encodes the inputs of a call. It throws Invalid and TooLarge. If a schema checks
@@ -46,7 +46,12 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
   const makeId = idMaker(parts.clock, parts.random);
   const bytesMax = parts.messageBytesMax ?? limits.messageBytesMax;
 
-  function pack(entry: AnyEntry, id: string, checked: unknown, body: () => Uint8Array): EncodedMessage {
+  function pack(
+    entry: AnyEntry,
+    { id, once }: Pick<Envelope, 'id' | 'once'>,
+    checked: unknown,
+    body: () => Uint8Array,
+  ): EncodedMessage {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
     const scope = currentScope(parts.scopes);
@@ -63,6 +68,7 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
         from: parts.self.instance,
         stamp: undefined,
         sentMs: parts.clock.now(),
+        once,
         cause: from.cause,
         baggage: from.baggage,
       },
@@ -70,10 +76,11 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
     };
   }
 
-  function encodeAll(entry: AnyEntry, inputs: readonly unknown[], how: How): EncodedCall {
-    const ids = inputs.map(makeId);
+  function encodeAll(entry: AnyEntry, inputs: readonly unknown[], how: How, given?: GivenIds): EncodedCall {
+    const ids = inputs.map(given ?? makeId);
     let bytes = 0;
     let tooLong: BusError | undefined;
+    const idAt = (n: number): Pick<Envelope, 'id' | 'once'> => ({ id: ids[n] ?? '', once: given && 'given' });
     const failed = (error: unknown, n: number): unknown =>
       how === 'list' && error !== tooLong ? ofList(error, n, inputs.length, ids[n] ?? '') : error;
     /** Stops at the byte limit, so that a list is not encoded into more memory than can wait. */
@@ -86,10 +93,11 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
     const checked: unknown[] = [];
     let n = 0;
     try {
-      for (; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
+      if (given) for (; n < ids.length; n++) mustBeId(entry, ids[n]);
+      for (n = 0; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
       if (checked.some((one) => one instanceof Promise)) return packLater();
       const ready: EncodedMessage[] = [];
-      for (n = 0; n < inputs.length; n++) ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(inputs[n])));
+      for (n = 0; n < inputs.length; n++) ready.push(pack(entry, idAt(n), checked[n], () => encode(inputs[n])));
       return { bytes, ready };
     } catch (error) {
       void Promise.allSettled(checked); // the list is already rejected; the checks that still run change nothing
@@ -101,7 +109,7 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
       for (n = 0; n < inputs.length; n++) bodies.push(encode(inputs[n]));
       const ready = bodies.map(async (body, at): Promise<EncodedMessage> => {
         try {
-          return pack(entry, ids[at] ?? '', await checked[at], () => body);
+          return pack(entry, idAt(at), await checked[at], () => body);
         } catch (error) {
           throw failed(error, at);
         }
@@ -111,6 +119,14 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
   }
 
   return encodeAll;
+}
+
+/** Throws Invalid if the caller gave an id that no envelope can have. */
+function mustBeId(entry: AnyEntry, id: unknown): void {
+  const fault = idFault(id);
+  if (fault === undefined) return;
+  const message = `the id of a message for ${entry.name} ${fault}`;
+  throw new BusError('Invalid', message, { side: 'input', issues: [{ message, path: ['id'] }] });
 }
 
 function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {

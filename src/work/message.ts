@@ -117,12 +117,16 @@ function textOf(key: Uint8Array): string {
   return (Buffer.isBuffer(key) ? key : Buffer.from(key.buffer, key.byteOffset, key.length)).toString();
 }
 
-/** Returns the message of a record. Returns undefined when the record is not for this queue. */
+/**
+ * Returns the message of a record. Returns undefined when the record is not for this queue. `refusal` is a reason why
+ * the message can only be parked.
+ */
 export function readMessage(
   queue: Queue,
   record: Stored,
   envelope: ReturnType<typeof envelopeOf>,
   holder: Holder,
+  refusal?: string,
 ): Message | undefined {
   const lane = record.key && textOf(record.key);
   const place = (): string => placeOf(queue.topic.name, record);
@@ -137,7 +141,7 @@ export function readMessage(
   if (envelope) {
     const { entry, id } = envelope;
     if (queue.other === 'skip' && !queue.entries.has(entry)) return undefined;
-    return new Message(holder, record, entry, id, lane, envelope, undefined);
+    return new Message(holder, record, entry, id, lane, envelope, refusal);
   }
   const [only, ...more] = queue.entries.keys();
   return only !== undefined && more.length === 0

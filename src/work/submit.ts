@@ -10,7 +10,7 @@ import type { Topic } from '../ports/log';
 import { AppendQueue } from './append-queue';
 import { messageEncoder, type How } from './encode-messages';
 import { eventTopic, workTopic } from './topics';
-import type { Sender, SenderParts, Submitted } from './types';
+import type { GivenIds, Sender, SenderParts, Submitted } from './types';
 
 export function openSender(parts: SenderParts): Sender {
   const encode = messageEncoder(parts);
@@ -36,7 +36,12 @@ export function openSender(parts: SenderParts): Sender {
     return made;
   }
 
-  async function send(entry: AnyEntry, inputs: readonly unknown[], how: How = 'one'): Promise<readonly Submitted[]> {
+  async function send(
+    entry: AnyEntry,
+    inputs: readonly unknown[],
+    how: How = 'one',
+    ids?: GivenIds,
+  ): Promise<readonly Submitted[]> {
     if (closedMs !== undefined) {
       throw new BusError('Closed', `the bus of ${parts.self.instance} was closed`, {
         outcome: 'not-sent',
@@ -47,7 +52,7 @@ export function openSender(parts: SenderParts): Sender {
     if (inputs.length > limits.sendingMax) throw tooMany(entry, inputs.length);
     const queue = queueOf(entry);
     queue.mustHaveRoom(inputs.length);
-    const answers = await queue.send(inputs.length, how, encode(entry, inputs, how));
+    const answers = await queue.send(inputs.length, how, encode(entry, inputs, how, ids));
     if (parts.notices.watched) {
       for (const { id } of answers) parts.notices.emit({ type: 'sent', kind: entry.kind, entry: entry.name, id });
     }

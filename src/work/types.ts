@@ -6,6 +6,7 @@ import type { Notices } from '../base/notices';
 import type { AnyEntry, RetryKind } from '../contract/types';
 import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
+import type { MakeIdWindow } from '../delivery/id-window';
 import type { Log, Topic } from '../ports/log';
 import type { MakeFilter } from './progress/duplicate-filter';
 import type { RetainedPartitions } from './progress/retained';
@@ -23,6 +24,7 @@ export interface ConsumerParts extends DeliverParts {
   readonly commitMs?: number;
   readonly makeWatermark?: MakeWatermark;
   readonly makeFilter?: MakeFilter;
+  readonly makeIdWindow?: MakeIdWindow;
   /** Progress that outlives each consumption of the queue in this process. Default: none is known. */
   readonly retained?: RetainedPartitions;
   readonly makeUnkept?: MakeUnkept;
@@ -164,15 +166,23 @@ export interface Submitted {
   readonly reached: 'disk' | 'broker';
   readonly place?: MessagePlace;
 }
+/** Returns the id that the caller gives to a message. The index is the one in the list of its call. */
+export type GivenIds = (input: unknown, index: number) => string;
 /** Sends work and events of one bus, in the order of the calls. `close` waits for the messages in flight. */
 export interface Sender extends Closable {
   /**
    * Resolves when the log has acknowledged all of `inputs`, with one result each. Messages to one topic in one turn of
    * the event loop share an append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or with
    * Unreachable. The `details.outcome` of Unreachable reports whether the messages can have been sent. With `how`
-   * 'list', errors name the message that failed.
+   * 'list', errors name the message that failed. `ids` are the ids that the caller gives to the messages. Rejects with
+   * Invalid for an id that no envelope can have, and with whatever `ids` throws.
    */
-  send(entry: AnyEntry, inputs: readonly unknown[], how?: 'one' | 'list'): Promise<readonly Submitted[]>;
+  send(
+    entry: AnyEntry,
+    inputs: readonly unknown[],
+    how?: 'one' | 'list',
+    ids?: GivenIds,
+  ): Promise<readonly Submitted[]>;
   /** Returns the last place of this sender in each partition that it has written, by topic and partition. */
   lastPlaces(): readonly MessagePlace[];
 }

@@ -44,13 +44,18 @@ function open() {
   const states: string[] = [];
   around.notices.watchStates(({ part, ok }) => void states.push(`${part} ${ok ? 'works' : 'fails'}`));
   const subscriptions = openEventSubscriptions({ ...around, log: counted, drainMs: 1_000 });
-  const publish = async (entry: string, n: number): Promise<void> => {
-    const bus = printEnvelope({ kind: 'event', entry, id: `id${n}`, from: 'photos#1' });
+  const publish = async (entry: string, n: number, given?: string): Promise<void> => {
+    const once = given === undefined ? undefined : 'given';
+    const bus = printEnvelope({ kind: 'event', entry, id: given ?? `id${n}`, from: 'photos#1', once });
     const value = encodeBody(n, 100, 'input', entry);
     await log.append(topic.name, [{ partition: 0, key: null, value, headers: { bus } }]);
     await clock.advance(10);
   };
-  return { clock, ears: subscriptions, tails, publish, states };
+  const dropped: string[] = [];
+  around.notices.watch((notice) => {
+    if (notice.type === 'dropped') dropped.push(notice.reason);
+  });
+  return { clock, ears: subscriptions, tails, publish, states, dropped };
 }
 
 describe('plain listeners of a topic', () => {
@@ -63,6 +68,24 @@ describe('plain listeners of a topic', () => {
     expect(tails.open).toBe(1);
     await two.close();
     expect(tails.open).toBe(0);
+  });
+
+  it('handle a given id once while they listen, and report its copies', async () => {
+    const { ears: subscriptions, publish, dropped } = open();
+    const heard: number[] = [];
+    await (await subscriptions.listen(topic, added, () => undefined)).close();
+    await publish(added.name, 1, 'x');
+    const first = await subscriptions.listen(topic, added, (n) => void heard.push(n as number));
+    await publish(added.name, 1, 'x'); // the one before was published too early for this listener
+    await publish(added.name, 1, 'x');
+    await publish(added.name, 2, 'x');
+    await publish(added.name, 2, 'y');
+    expect(heard).toEqual([1, 2]);
+    expect(dropped).toEqual([
+      't.photos.events/0 at 2: it is a copy of the event at offset 1, which has its id',
+      't.photos.events/0 at 3: it has another body than the event at offset 1, which has its id',
+    ]);
+    await first.close();
   });
 
   it('get a new reader when one listens after the last was or is being closed', async () => {

@@ -64,7 +64,10 @@ test.each([
   ['requestAll', m.r, { to: 'm#1' }, "bus.requestAll(m.r): 'to' is not an option; the options are timeoutMs, signal"],
   ['submit', m.w, { until: 'x' }, "bus.submit(m.w): until is 'x'; it must be 'disk' or 'broker'"],
   ['submit', m.w, { untill: 'disk' }, "bus.submit(m.w): 'untill' is not an option; did you mean until?"],
-  ['publish', m.e, { timeoutMs: 5 }, "bus.publish(m.e): 'timeoutMs' is not an option; the options are until"],
+  ['submit', m.w, { id: 7 }, 'bus.submit(m.w): id is 7; it must be a string'],
+  ['submitAll', m.w, { id: 'x' }, "bus.submitAll(m.w): id is 'x'; it must be a function"],
+  ['publishAll', m.e, { id: 'x' }, "bus.publishAll(m.e): id is 'x'; it must be a function"],
+  ['publish', m.e, { timeoutMs: 5 }, "bus.publish(m.e): 'timeoutMs' is not an option; the options are until, id"],
   ['broadcast', m.b, { until: 'disk' }, "bus.broadcast(m.b): 'until' is not an option"],
 ] as const)('bus.%s of %p rejects the options %p', async (verb, entry, options, message) => {
   await expect(loose[verb](entry, 1, options)).rejects.toMatchObject({ code: 'Config', message });

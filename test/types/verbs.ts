@@ -72,6 +72,16 @@ export async function others(bus: Bus) {
   is<Same<typeof reached, 'disk' | 'broker'>>();
   is<Same<typeof place, MessagePlace | undefined>>();
   await bus.submitAll(shop.pack, [order, order]);
+  await bus.submit(shop.pack, order, { id: order.id });
+  await bus.submitAll(shop.pack, [order], { id: (given, index) => `${given.id} ${index}` });
+  await bus.publish(shop.sold, order, { id: order.id });
+  await bus.publishAll(shop.sold, [order], { until: 'disk', id: ({ id }) => id });
+  // @ts-expect-error a list needs an id for each of its messages
+  await bus.submitAll(shop.pack, [order], { id: 'o1' });
+  // @ts-expect-error an id is a string
+  await bus.submit(shop.pack, order, { id: 7 });
+  // @ts-expect-error a broadcast is not stored, so it has no id to be recognized by
+  await bus.broadcast(shop.closeTill, { till: 3 }, { id: 'x' });
   await bus.broadcast(shop.closeTill, { till: 3 });
   await bus.publish(shop.sold, order);
   const places = await bus.flush();

@@ -35,6 +35,38 @@ test('encodes the body, and adds the key, an id and an envelope without a stamp'
   expect(bytes).toBe(message?.value.length);
 });
 
+test('gives the messages the ids of the caller, and marks them', () => {
+  const { ready } = encoder()(
+    entryOf(),
+    [{ key: 'a' }, { key: 'b' }],
+    'list',
+    (input, n) => `${(input as Job).key}${n}`,
+  );
+  if (ready instanceof Promise) throw new Error('the schema is synchronous');
+  expect(ready.map(({ id, envelope }) => [id, envelope.id, envelope.once])).toEqual([
+    ['a0', 'a0', 'given'],
+    ['b1', 'b1', 'given'],
+  ]);
+});
+
+test.each([
+  ['', 'has 0 characters; it must have 1 to 200'],
+  ['x'.repeat(201), 'has 201 characters; it must have 1 to 200'],
+  ['a\nb', 'has a control character, a line separator, or a mark of the writing direction'],
+  ['a\u{d800}', 'has half of a surrogate pair, which UTF-8 cannot hold'],
+])('rejects the id %p', (id, fault) => {
+  const encode = () => encoder()(entryOf(), [{ key: 'a' }], 'one', () => id);
+  const message = `the id of a message for photos.resize ${fault}`;
+  expect(encode).toThrow(expect.objectContaining({ code: 'Invalid', message, details: expect.anything() }));
+});
+
+test('names the message of a list whose id is invalid', () => {
+  const ids = ['a', ''];
+  expect(() => encoder()(entryOf(), [{ key: 'a' }, { key: 'b' }], 'list', (_input, n) => ids[n] ?? '')).toThrow(
+    expect.objectContaining({ code: 'Invalid', message: expect.stringContaining('body 1 of 2') }),
+  );
+});
+
 test('knows the bytes before an asynchronous check has ended', async () => {
   const { bytes, ready } = encoder()(entryOf(slow), [{ key: 'a' }], 'one');
   expect(bytes).toBeGreaterThan(0);

@@ -135,7 +135,12 @@ function withStamp(parts: ReplayParts, note: ParkedNote, record: LogRecord, next
   const old = envelopeOf(record);
   // The entry of the message is unknown, so it is sent unchanged. A newer reader can possibly decode it.
   if ((old && 'bad' in old) || (!old && note.entry === unreadable)) return { partition, key, value, headers };
-  const fresh = { stamp: nextStamp(), sentMs: parts.clock.now(), replay: (old?.replay ?? 0) + 1 };
+  const fresh = {
+    stamp: nextStamp(),
+    sentMs: parts.clock.now(),
+    replay: (old?.replay ?? 0) + 1,
+    once: undefined, // otherwise the receiver drops it as a copy of the message that was parked
+  };
   const bus = printEnvelope({ ...(old ?? madeUp(parts, note)), ...fresh });
   return { partition, key, value, headers: { ...headers, bus } };
 }

@@ -10,6 +10,8 @@ export interface State {
   readonly seen: number;
   /** Newest record that was read. Missing while none was read, and in commits of version 1. */
   readonly newest?: Newest;
+  /** See {@link ChosenRange}. Missing while none was read, and in commits of versions 1 and 2. */
+  readonly chosen?: ChosenRange;
   /** Settled ranges above the offset of the commit, in ascending order. */
   readonly ranges: readonly Range[];
   /** Unsettled messages that were tried, in ascending order. */
@@ -33,32 +35,52 @@ export interface Newest {
   readonly offset: number;
   readonly timeMs: number;
 }
+/** Records with chosen ids in the part of a partition that the group has read. */
+export interface ChosenRange {
+  /** Offset of the first of them. The group ignores chosen ids of records before it, which it has possibly not read. */
+  readonly from: number;
+  /** The last of them, or a later record. */
+  readonly newest: Newest;
+}
 export const takenMs = ({ timeMs }: Pick<Stored, 'timeMs'>): number => Math.max(0, Math.floor(timeMs));
 
 /** Version of the format. It rises with each change that an older version would misread. */
-const version = 2;
+const version = 3;
+/**
+ * Version without the range of chosen ids. It is written for partitions without chosen ids, so that earlier versions of
+ * busbar can read their commits.
+ */
+const versionWithoutChosen = 2;
 /** Version without the newest record. */
-const versionBefore = 1;
+const versionWithoutNewest = 1;
 /** Maximum bytes of the count of a section, since sections have fewer than 2^21 items. */
 const countBytes = 3;
 
 export const emptyState = (offset: number): State => ({ seen: offset, ranges: [], tried: [], senders: [] });
 
 /** Returns the part of the state below `end`, for a log that lost its records from `end` on. */
-export function cutState({ seen, newest, ranges, tried, senders }: State, end: number): State {
+export function cutState({ seen, newest, chosen, ranges, tried, senders }: State, end: number): State {
   return {
     seen: Math.min(seen, end),
     ...(newest && newest.offset < end && { newest }),
+    ...(chosen && chosen.from < end && { chosen: { from: chosen.from, newest: before(chosen.newest, end) } }),
     ranges: ranges.filter(({ from }) => from < end).map(({ from, to }) => ({ from, to: Math.min(to, end) })),
     tried: tried.filter(({ offset }) => offset < end),
     senders,
   };
 }
 
+const before = ({ offset, timeMs }: Newest, end: number): Newest => ({ offset: Math.min(offset, end - 1), timeMs });
+
 /** Maximum bytes of the version, the two offsets and the three counts. */
 const headerBytesMax = 24;
 /** Maximum bytes of the newest record. It is left out when the log allows hardly more than the header. */
 const newestBytesMax = 16;
+/**
+ * Size of a state from which on it has the range of chosen ids. Its 24 bytes at most are taken from those reserved for
+ * attempts, so that no fewer ranges fit.
+ */
+const chosenFromBytes = 256;
 /** Bytes reserved for attempts, so that ranges cannot use up the whole state. */
 const triedBytesMin = 200;
 
@@ -76,12 +98,18 @@ export function rangesThatFit(bytesMax: number, span: number): number {
 export function encodeState(offset: number, state: State, bytesMax: number): Uint8Array {
   if (bytesMax < headerBytesMax) return new Uint8Array();
   const bytes = byteWriter();
-  bytes.number(version);
+  const chosen = bytesMax < chosenFromBytes ? undefined : state.chosen;
+  bytes.number(chosen ? version : versionWithoutChosen);
   bytes.number(offset);
   bytes.number(state.seen - offset);
   const newest = bytesMax < headerBytesMax + newestBytesMax ? undefined : state.newest;
   bytes.number(newest ? Math.max(1, state.seen - newest.offset) : 0);
   if (newest) bytes.number(newest.timeMs);
+  if (chosen) {
+    bytes.number(Math.max(1, state.seen - chosen.newest.offset));
+    bytes.number(chosen.newest.timeMs);
+    bytes.number(chosen.from);
+  }
   section(bytes, bytesMax - 2 * countBytes, state.ranges, rangeWriter(offset));
   section(bytes, bytesMax - countBytes, state.tried, triedWriter(offset));
   section(bytes, bytesMax, state.senders, senderWriter(state.senders));
@@ -150,20 +178,26 @@ export function decodeState(offset: number, encoded: Uint8Array): State {
   if (encoded.length === 0) return emptyState(offset); // a group whose start was set has a commit without state
   const bytes = byteReader(encoded);
   const found = bytes.number();
-  if (found !== version && found !== versionBefore)
+  if (found < versionWithoutNewest || found > version)
     throw new RangeError(`it has version ${found}, this busbar supports ${version}`);
   const at = bytes.number();
   if (at !== offset) throw new RangeError(`it belongs to offset ${at}, but the commit is at ${offset}`);
   const seen = offset + bytes.number();
-  const behind = found === versionBefore ? 0 : bytes.number();
-  if (behind > seen) throw new RangeError(`the newest record is ${behind} before ${seen}`);
-  const newest = behind === 0 ? {} : { newest: { offset: seen - behind, timeMs: bytes.number() } };
+  const newest = found === versionWithoutNewest ? undefined : readNewest(bytes, seen);
+  const newestChosen = found > versionWithoutChosen ? readNewest(bytes, seen) : undefined;
+  const chosen = newestChosen && { from: bytes.number(), newest: newestChosen };
   const ranges = items(bytes, rangeReader(offset));
   const tried = items(bytes, triedReader(offset));
   const senders = items(bytes, senderReader());
   if (bytes.left > 0) throw new RangeError(`${bytes.left} bytes are left over`);
   if ((ranges.at(-1)?.to ?? offset) > seen) throw new RangeError('a range ends above the highest offset that was read');
-  return { seen, ...newest, ranges, tried, senders };
+  return { seen, ...(newest && { newest }), ...(chosen && { chosen }), ranges, tried, senders };
+}
+
+function readNewest(bytes: ByteReader, seen: number): Newest | undefined {
+  const behind = bytes.number();
+  if (behind > seen) throw new RangeError(`the newest record is ${behind} before ${seen}`);
+  return behind === 0 ? undefined : { offset: seen - behind, timeMs: bytes.number() };
 }
 
 /**

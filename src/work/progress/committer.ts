@@ -26,6 +26,8 @@ export interface CommitterParts {
   report(ok: boolean, reason: string): void;
 }
 
+/** Maximum time between a settling and its commit while the partition is busy. */
+export const commitMsDefault = 500;
 /** Delay of a commit after the last settling of an idle partition, so that messages settled together share one. */
 const restMs = 20;
 const retryMsMin = 100;

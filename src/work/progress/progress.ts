@@ -33,11 +33,20 @@ export function mergeProgress(log: Progress, own: Progress): Progress {
     state: {
       seen,
       ...(newer.newest && { newest: newer.newest }),
+      ...chosenOf(newer, older),
       ranges,
       tried: mergeTried(log.state.tried, own.state.tried).filter(open),
       senders: mergeSenders(newer.senders, older.senders),
     },
   };
+}
+
+/** Takes the higher start, since records before it are possibly unknown to one side. */
+function chosenOf(newer: State, older: State): Pick<State, 'chosen'> {
+  const [one, other] = [newer.chosen ?? older.chosen, older.chosen ?? newer.chosen];
+  if (!one || !other) return {};
+  const newest = one.newest.offset >= other.newest.offset ? one.newest : other.newest;
+  return { chosen: { from: Math.max(one.from, other.from), newest } };
 }
 
 /** Returns true when both have the same messages as settled. */

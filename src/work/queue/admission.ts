@@ -1,12 +1,14 @@
 /** Decides what becomes of each record of a partition: a message in the lanes, or nothing. */
 import type { Clock } from '../../base/clock';
+import type { Earlier } from '../../delivery/id-window';
 import type { Stored } from '../../ports/log';
-import { envelopeOf, placeOf, readMessage, type Holder, type Message } from '../message';
+import { envelopeOf, placeOf, readMessage, unreadable, type Holder, type Message } from '../message';
 import type { Queue } from '../types';
 import type { Lanes } from './lanes';
 import type { PartitionNotices } from './partition-notices';
 import type { PartitionState } from './partition-state';
 import type { Room } from './read-ahead';
+import { chosenIdOf } from './read-back';
 import { UnservedEntries } from './unserved';
 
 export interface AdmissionParts {
@@ -40,9 +42,14 @@ export class Admission {
     const { queue, state, holder } = this.parts;
     const envelope = record.value === null ? undefined : envelopeOf(record);
     const stamp = envelope && 'stamp' in envelope ? envelope.stamp : undefined;
+    // Before the filter by stamp, which ignores records that an earlier owner has read. All owners must note the same.
+    const chosen = chosenIdOf(queue, record, envelope);
+    const earlier = chosen && state.noteId(record, chosen);
     if (state.repeats(record, stamp)) return this.#drop(record, 'repeated');
     if (record.value === null) return this.#drop(record, 'it has no value');
-    const message = readMessage(queue, record, envelope, holder);
+    if (earlier?.same) return this.#dropCopy(record, earlier);
+    const refusal = earlier && conflictReason(queue.topic.name, record, earlier);
+    const message = readMessage(queue, record, envelope, holder, refusal);
     if (!message) return this.#skip(record.offset);
     if (!state.watermark.see(record.offset, stamp)) return; // an earlier owner has settled it
     state.evidence.recall(message);
@@ -53,8 +60,15 @@ export class Admission {
     const { queue, room, notices, lanes } = this.parts;
     room.add(message);
     if (notices.watched) notices.received(message);
-    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.unserved.add(message);
+    if (message.entry !== unreadable && !queue.entries.has(message.entry)) this.unserved.add(message);
     lanes.add(message);
+  }
+
+  /** Settles a copy. A copy that an earlier owner has settled was reported by it. */
+  #dropCopy(record: Stored, { offset }: Earlier): void {
+    if (!this.parts.state.settleUnhandled(record.offset)) return;
+    const first = placeOf(this.parts.queue.topic.name, { partition: record.partition, offset });
+    this.#drop(record, `it is a copy of ${first}, which has its id`);
   }
 
   #skip(offset: number): void {
@@ -69,4 +83,9 @@ export class Admission {
     const about = envelope && 'id' in envelope ? { entry: envelope.entry, id: envelope.id } : {};
     this.parts.notices.dropped(what, reason, about);
   }
+}
+
+function conflictReason(topic: string, record: Stored, { offset }: Earlier): string {
+  const first = placeOf(topic, { partition: record.partition, offset });
+  return `its id belongs to ${first}, which has another body than this message at ${placeOf(topic, record)}`;
 }

@@ -167,10 +167,7 @@ class Consumer {
   }
 
   trim(): void {
-    const settled = [...this.#partitions.values()].map(({ number, committedOffset }) => {
-      return { partition: number, offset: committedOffset };
-    });
-    void this.#trimming.run(settled);
+    void this.#trimming.run([...this.#partitions.values()].map(({ settled }) => settled));
   }
 
   end(): void {

@@ -2,7 +2,8 @@
 import type { Clock } from '../../base/clock';
 import type { Stamp } from '../../format/envelope-fields';
 import type { Commit, Stored } from '../../ports/log';
-import { cutState, encodeState, takenMs, type Newest } from '../progress/commit-state';
+import { openIdWindow, type ChosenId, type Earlier, type IdWindow, type MakeIdWindow } from '../../delivery/id-window';
+import { cutState, encodeState, takenMs, type ChosenRange, type Newest } from '../progress/commit-state';
 import { openFilter, type Filter, type MakeFilter } from '../progress/duplicate-filter';
 import type { Progress } from '../progress/progress';
 import { openWatermark, type MakeWatermark, type Watermark } from '../progress/watermark';
@@ -13,6 +14,7 @@ export interface PartitionStateParts {
   readonly commitMs: number;
   readonly makeWatermark?: MakeWatermark | undefined;
   readonly makeFilter?: MakeFilter | undefined;
+  readonly makeIdWindow?: MakeIdWindow | undefined;
 }
 
 export class PartitionState {
@@ -21,14 +23,21 @@ export class PartitionState {
   /** Offset below which an earlier owner has already filtered the records. */
   readonly seenBefore: number;
   readonly #filter: Filter;
+  readonly #ids: IdWindow;
+  #chosen: ChosenRange | undefined;
   #newest: Newest | undefined;
   /** Offset from which the log has lost the records that were read. */
   #end = Infinity;
 
-  constructor({ clock, commitMs, makeWatermark, makeFilter }: PartitionStateParts, { offset, state }: Progress) {
+  constructor(
+    { clock, commitMs, makeWatermark, makeFilter, makeIdWindow }: PartitionStateParts,
+    { offset, state }: Progress,
+  ) {
     this.seenBefore = state.seen;
     this.watermark = (makeWatermark ?? openWatermark)(offset, state.seen, state.ranges);
     this.#filter = (makeFilter ?? openFilter)(state.senders);
+    this.#ids = (makeIdWindow ?? openIdWindow)();
+    this.#chosen = state.chosen;
     this.evidence = new CrashEvidence(state.tried, clock, commitMs);
     this.#newest = state.newest;
   }
@@ -42,14 +51,34 @@ export class PartitionState {
     this.#newest = undefined;
   }
 
+  /** Records with chosen ids that the group has read. */
+  get chosen(): ChosenRange | undefined {
+    return this.#chosen;
+  }
+  /** Notes a record with a chosen id that was read. Returns an earlier record of the same message. */
+  noteId(record: Stored, chosen: ChosenId): Earlier | undefined {
+    const { from, newest } = this.#chosen ?? { from: record.offset };
+    const isNewest = record.offset > (newest?.offset ?? -1);
+    const at = { offset: record.offset, timeMs: takenMs(record) };
+    this.#chosen = { from, newest: isNewest || !newest ? at : newest };
+    return this.#ids.note(record, chosen);
+  }
+  /** Notes a record with a chosen id that an earlier owner has read. */
+  recallId(record: Stored, chosen: ChosenId): void {
+    this.#ids.recall(record, chosen);
+  }
+  /** Settles a record that is not handled. Returns false when an earlier owner has settled it. */
+  settleUnhandled(offset: number): boolean {
+    return this.watermark.see(offset) && this.watermark.settle(offset);
+  }
+
   /** Notes a record that was read. Returns true when it repeats an earlier one of its sender, which settles it. */
   repeats(record: Stored, stamp: Stamp | undefined): boolean {
     const { offset, timeMs } = record;
     if (offset > (this.#newest?.offset ?? -1)) this.#newest = { offset, timeMs: takenMs(record) };
     if (!stamp || offset < this.seenBefore || this.#filter.fresh(stamp.incarnation, stamp.position, timeMs))
       return false;
-    this.watermark.see(offset);
-    this.watermark.settle(offset);
+    this.settleUnhandled(offset);
     return true;
   }
 
@@ -74,7 +103,8 @@ export class PartitionState {
     const ranges = this.watermark.ranges();
     const tried = this.evidence.report(at, running, open);
     const newest = this.#newest && { newest: this.#newest };
-    const state = cutState({ seen, ...newest, ranges, tried, senders: this.#filter.senders() }, this.#end);
+    const chosen = this.#chosen && { chosen: this.#chosen };
+    const state = cutState({ seen, ...newest, ...chosen, ranges, tried, senders: this.#filter.senders() }, this.#end);
     return { offset: Math.min(at, this.#end), state };
   }
 }

@@ -2,20 +2,22 @@
 import type { Capacity } from '../../base/bounded';
 import { aborted } from '../../base/lifecycle';
 import { PartitionLostError, type OwnedPartition } from '../../ports/log';
-import { Committer, type CommitterParts } from '../progress/committer';
+import { Committer, commitMsDefault, type CommitterParts } from '../progress/committer';
 import { Admission } from './admission';
 import type { Lanes } from './lanes';
 import { describeAt, type Holder, type Message } from '../message';
 import { PartitionNotices } from './partition-notices';
 import { commitOf, PartitionState } from './partition-state';
 import type { Progress } from '../progress/progress';
+import { readBack } from './read-back';
 import { Reader, type ReaderParts } from './reader';
 import type { Begin, Retained } from '../progress/retained';
 import { Room } from './read-ahead';
 import { RunningMessages } from './running';
 import { cutNotice, unreadOf } from '../progress/resume';
+import type { Settled } from './trim';
 import type { Queue, ConsumerParts, Unserved } from '../types';
-import { openUnkept, type Unkept } from '../progress/unkept';
+import { openUnkept } from '../progress/unkept';
 
 export interface PartitionParts {
   readonly take: ConsumerParts;
@@ -38,10 +40,6 @@ export interface PartitionParts {
   commits(partition: number, ok: boolean, reason: string): void;
 }
 
-const commitMsDefault = 500;
-
-type Phase = 'owned' | 'giving' | 'given' | 'lost';
-
 export class Partition implements Holder {
   readonly number: number;
   readonly #running = new RunningMessages();
@@ -52,7 +50,7 @@ export class Partition implements Holder {
   readonly #room: Room;
   readonly #notices: PartitionNotices;
   readonly #closed = new AbortController();
-  #phase: Phase = 'owned';
+  #phase: 'owned' | 'giving' | 'given' | 'lost' = 'owned';
 
   constructor(
     private readonly parts: PartitionParts,
@@ -87,8 +85,7 @@ export class Partition implements Holder {
       holder: this,
       skipped: () => this.#commits.touch(),
     });
-    const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
-    this.#commits = new Committer(this.#commitsParts(unkept), Math.min(begin.offset, owned.committed?.offset ?? 0));
+    this.#commits = new Committer(this.#commitsParts(commitMs), Math.min(begin.offset, owned.committed?.offset ?? 0));
     this.#reader = new Reader(this.#readerParts(), begin.offset, begin.state.newest);
   }
 
@@ -114,11 +111,12 @@ export class Partition implements Holder {
     return this.#admission.unserved.all();
   }
   /**
-   * Offset below which everything is settled and committed. It is 0 until the log is recognized as the one of the
+   * Place below which everything is settled and committed. It is at 0 until the log is recognized as the one of the
    * commit. Otherwise unhandled records of a recreated log could be trimmed.
    */
-  get committedOffset(): number {
-    return this.#reader.isRecognized ? this.#commits.offset : 0;
+  get settled(): Settled {
+    const offset = this.#reader.isRecognized ? this.#commits.offset : 0;
+    return { partition: this.number, offset, chosen: this.#state.chosen };
   }
 
   mayStart(message: Message): boolean {
@@ -234,6 +232,7 @@ export class Partition implements Holder {
     return {
       clock: this.parts.take.clock,
       owned: this.owned,
+      prepare: readBack(this.parts.take, this.parts.queue, this.number, this.begin, this.#state),
       admit: (record) => this.#admission.admit(record),
       come: (next) => {
         this.#state.watermark.pass(next);
@@ -250,7 +249,7 @@ export class Partition implements Holder {
     };
   }
 
-  #commitsParts(unkept: Unkept): CommitterParts {
+  #commitsParts(commitMs: number): CommitterParts {
     const { take } = this.parts;
     return {
       clock: take.clock,
@@ -262,7 +261,7 @@ export class Partition implements Holder {
       lost: () => this.#lose(),
       kept: () => void (this.#room.committed() && this.parts.pump()),
       retained: this.parts.retained,
-      unkept,
+      unkept: (take.makeUnkept ?? openUnkept)(take.clock, commitMs),
       report: (ok, reason) => this.parts.commits(this.number, ok, reason),
     };
   }
@@ -278,8 +277,8 @@ export class Partition implements Holder {
 
   #gap(from: number, start: number): void {
     this.#commits.touch();
-    if (!this.owned.committed && from === 0) return; // a new group starts wherever the log starts
-    this.#notices.deleted(this.parts.queue.topic.name, from, start - 1);
+    const isNew = !this.owned.committed && from === 0; // a new group starts wherever the log starts
+    if (!isNew) this.#notices.deleted(this.parts.queue.topic.name, from, start - 1);
   }
 
   /** Resumes as if lost and assigned where the log has ended, since other messages get the lost offsets. */

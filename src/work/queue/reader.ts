@@ -7,6 +7,8 @@ import { takenMs, type Newest } from '../progress/commit-state';
 export interface ReaderParts {
   readonly clock: Clock;
   readonly owned: OwnedPartition;
+  /** Reads what must be known before the first record is admitted. It is repeated until it resolves. */
+  readonly prepare?: ((signal: AbortSignal) => Promise<void>) | undefined;
   admit(record: Stored): void;
   /** Called when everything below `next` was admitted or does not exist. */
   come(next: number): void;
@@ -39,6 +41,7 @@ const retryMsMax = 5_000;
 
 export class Reader {
   readonly #stop = new AbortController();
+  #prepare: ReaderParts['prepare'];
   #next: number;
   /** Newest record that the group has read. It is cleared when the log was found to contain it. */
   #newest: Newest | undefined;
@@ -51,6 +54,7 @@ export class Reader {
     private readonly from: number,
     newest: Newest | undefined,
   ) {
+    this.#prepare = parts.prepare;
     this.#newest = newest;
     this.#next = Math.min(from, newest?.offset ?? from);
   }
@@ -59,6 +63,8 @@ export class Reader {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
+        if (this.#prepare) await this.#prepare(signal);
+        this.#prepare = undefined;
         const max = await this.#room();
         const records = signal.aborted ? [] : await this.#read(max);
         this.#isWell();

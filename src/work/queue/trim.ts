@@ -1,28 +1,41 @@
 /** Trims old settled records in a log that keeps records until they are trimmed. */
 import { isBusError, errorMessage } from '../../base/errors';
 import type { Bounds, Place, Log } from '../../ports/log';
+import type { ChosenRange } from '../progress/commit-state';
+import { firstSince } from '../progress/search';
 import { keepMsDefault } from '../topics';
 import type { Queue, ConsumerParts } from '../types';
+import { windowStart } from './read-back';
 
-const stepsMax = 64; // a binary search over 2^53 offsets takes fewer steps
+/** Offset below which a partition is settled, and the records of its group with chosen ids. */
+export interface Settled extends Place {
+  readonly chosen?: ChosenRange | undefined;
+}
+
+/** Times of a trim: now, and the time before which settled records are not kept. */
+interface Times {
+  readonly nowMs: number;
+  readonly beforeMs: number;
+}
 
 /**
- * Trims records below `settled` that were appended before `beforeMs`. It reads only a few records, since times rise
- * with offsets. It trims nothing when `settled` is beyond the end, because such an offset is not of this log.
+ * Trims records below `settled` that were appended before `beforeMs`, except those that the next owner reads for its id
+ * window. It trims nothing when `settled` is beyond the end, because such an offset is not of this log.
  */
-async function trimSettled(log: Log, topic: string, bounds: Bounds, settled: Place, beforeMs: number): Promise<void> {
-  const { partition } = settled;
-  if (settled.offset > bounds.end) return;
-  let low = bounds.start; // everything below can be trimmed
-  let high = settled.offset;
-  for (let step = 0; low < high && step < stepsMax; step++) {
-    const middle = Math.floor((low + high) / 2);
-    const [record] = await log.peek(topic, { partition, offset: middle }, { messages: 1, bytes: 1 });
-    if (!record || record.offset >= high) high = middle;
-    else if (record.timeMs < beforeMs) low = record.offset + 1;
-    else high = middle;
-  }
-  if (low > bounds.start) await log.trim(topic, partition, low);
+async function trimSettled(
+  log: Log,
+  topic: string,
+  { start, end }: Bounds,
+  settled: Settled,
+  { nowMs, beforeMs }: Times,
+): Promise<void> {
+  const { partition, chosen } = settled;
+  if (settled.offset > end) return;
+  const expired = await firstSince(log, { topic, partition }, { low: start, high: settled.offset }, beforeMs);
+  if (expired <= start) return;
+  const needed = chosen ? await windowStart(log, topic, settled, chosen, nowMs) : expired;
+  const before = Math.min(expired, needed);
+  if (before > start) await log.trim(topic, partition, before);
 }
 
 /** Trims the partitions of a queue whose log keeps records until they are trimmed. */
@@ -36,19 +49,20 @@ export class Trimming {
   ) {}
 
   /** Trims settled records older than the retention. A failure is reported, and the next run retries. */
-  async run(settled: readonly Place[]): Promise<void> {
+  async run(settled: readonly Settled[]): Promise<void> {
     const { topic, keepMs = keepMsDefault } = this.queue;
     if (topic.keepMs !== null || topic.compacted) return;
     const { log, clock } = this.parts;
     const { name } = topic;
-    const beforeMs = clock.now() - keepMs;
+    const nowMs = clock.now();
+    const times = { nowMs, beforeMs: nowMs - keepMs };
     const bounds = (await this.#try(name, () => log.bounds(name))) ?? [];
     const byPartition = new Map(bounds.map((one) => [one.partition, one]));
     await Promise.all(
       settled.map(async (place) => {
         const found = byPartition.get(place.partition);
         const where = `${name}/${place.partition}`;
-        if (found) await this.#try(where, () => trimSettled(log, name, found, place, beforeMs));
+        if (found) await this.#try(where, () => trimSettled(log, name, found, place, times));
       }),
     );
   }

@@ -1,5 +1,12 @@
 import * as fc from 'fast-check';
-import { decodeState, encodeState, rangesThatFit, type State } from '../../../src/work/progress/commit-state';
+import {
+  cutState,
+  decodeState,
+  emptyState,
+  encodeState,
+  rangesThatFit,
+  type State,
+} from '../../../src/work/progress/commit-state';
 import { tries } from '../../heavy';
 
 const offsets = fc.nat(2 ** 40);
@@ -15,9 +22,12 @@ const state = (offset: number) =>
         { maxLength: 20 },
       ),
       beyond: fc.nat(1000),
+      chosen: fc.option(
+        fc.record({ behind: fc.integer({ min: 1, max: 50 }), timeMs: fc.nat(2 ** 45), from: fc.nat(2 ** 40) }),
+      ),
       newest: fc.option(fc.record({ behind: fc.integer({ min: 1, max: 50 }), timeMs: fc.nat(2 ** 45) })),
     })
-    .map(({ ranges, tried, senders, beyond, newest: last }): State => {
+    .map(({ ranges, tried, senders, beyond, chosen: marked, newest: last }): State => {
       let at = offset;
       const placed = ranges.map(([gap, length]) => {
         const from = at + gap;
@@ -31,6 +41,10 @@ const state = (offset: number) =>
       return {
         seen,
         ...(behind <= seen && { newest: { offset: seen - behind, timeMs } }),
+        ...(marked &&
+          marked.behind <= seen && {
+            chosen: { from: marked.from, newest: { offset: seen - marked.behind, timeMs: marked.timeMs } },
+          }),
         ranges: placed,
         tried: tried.map(([gap, attempts, running]) => ({ offset: (mark += gap), attempts, running })),
         senders: senders.map(([incarnation, position, s], n) => ({
@@ -82,7 +96,7 @@ test('700 ranges, 100 tried messages and 100 senders fit into 4,096 bytes', () =
 test('decodeState rejects damaged bytes, a newer version, and another offset', () => {
   const good = encodeState(7, { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] }, 4_096);
   expect(() => decodeState(7, Buffer.from('{"offset":7}'))).toThrow(/version 123/);
-  expect(() => decodeState(7, Uint8Array.of(3, ...good.slice(1)))).toThrow('it has version 3, this busbar supports 2');
+  expect(() => decodeState(7, Uint8Array.of(4, ...good.slice(1)))).toThrow('it has version 4, this busbar supports 3');
   expect(() => decodeState(8, good)).toThrow('it belongs to offset 7, but the commit is at 8');
   expect(() => decodeState(7, good.slice(0, -1))).toThrow(RangeError);
   expect(() => decodeState(7, Uint8Array.of(...good, 0))).toThrow('1 bytes are left over');
@@ -102,6 +116,26 @@ test('decodeState reads version 1, which lacks the newest record', () => {
   const [, ...rest] = encodeState(7, given, 4_096);
   const before = Uint8Array.of(1, ...rest.slice(0, 2), ...rest.slice(3));
   expect(decodeState(7, before)).toEqual(given);
+});
+
+test('a state without chosen ids has version 2, which earlier versions of busbar read', () => {
+  const given: State = { seen: 20, newest: { offset: 19, timeMs: 5 }, ranges: [], tried: [], senders: [] };
+  const chosen = { from: 3, newest: { offset: 18, timeMs: 4 } };
+  expect(encodeState(7, given, 4_096)[0]).toBe(2);
+  const encoded = encodeState(7, { ...given, chosen }, 4_096);
+  expect(encoded[0]).toBe(3);
+  expect(decodeState(7, encoded)).toEqual({ ...given, chosen });
+  expect(encodeState(7, { ...given, chosen }, 255)[0]).toBe(2); // a log that allows hardly any state
+});
+
+test('cutState keeps the range of chosen ids only below the end', () => {
+  const chosen = { from: 10, newest: { offset: 30, timeMs: 9 } };
+  const cutAt = (end: number) => cutState({ ...emptyState(40), chosen }, end).chosen;
+  expect([cutAt(31), cutAt(20), cutAt(10)]).toEqual([
+    chosen,
+    { from: 10, newest: { offset: 19, timeMs: 9 } },
+    undefined,
+  ]);
 });
 
 test('decodeState returns an empty state for zero bytes', () => {

@@ -79,6 +79,15 @@ test('a merge keeps the higher attempt count, and none of settled messages', () 
   );
 });
 
+test('a merge keeps the higher start of chosen ids, and the newest one', () => {
+  const chosen = (from: number, offset: number) => ({ from, newest: { offset, timeMs: offset } });
+  const [log, own] = [progress(3, { chosen: chosen(1, 9) }), progress(5, { seen: 20, chosen: chosen(4, 7) })];
+  expect(mergeProgress(log, own).state.chosen).toEqual(chosen(4, 9));
+  expect(mergeProgress(own, log).state.chosen).toEqual(chosen(4, 9));
+  expect(mergeProgress(log, progress(5)).state.chosen).toEqual(chosen(1, 9));
+  expect(mergeProgress(progress(3), progress(5)).state).not.toHaveProperty('chosen');
+});
+
 test('a merge keeps the highest position of each sender', () => {
   const sender = (incarnation: string, position: number) => ({ incarnation, position, timeMs: 1_000 });
   const log = progress(4, { seen: 4, senders: [sender('aa', 4), sender('bb', 2)] });
