@@ -130,6 +130,15 @@ export const busOptions = options({
       'ZooKeeper: `host:port` of its servers, with commas between them. Default port: 2181, or 2281 with TLS ' +
       '(`secureClientPort` of the servers).',
   },
+  waitForServersMs: {
+    type: 'duration',
+    default: 0,
+    min: 0,
+    max: day,
+    description:
+      'Kafka: maximum time that the start waits until brokers and ZooKeeper respond, with a line in the log every ' +
+      '5 s. With 0 the start fails after `sessionMs` without ZooKeeper, or after about 10 s without brokers.',
+  },
   topics: {
     type: 'choice',
     choices: ['create', 'verify'],

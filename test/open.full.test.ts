@@ -1,9 +1,15 @@
-/** Options that openBus refuses before it connects to any server. */
+/** Options that openBus refuses before it connects to any server, and the wait for servers that do not respond. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BusGiven } from '../src/options';
+import { systemClock, systemRandom } from '../src/base/clock';
+import { openNotices } from '../src/base/notices';
 import { openBus } from '../src/index';
+import type { BusGiven } from '../src/options';
+import { SettingsCache } from '../src/zookeeper/settings/disk-cache';
+import { openHole, type Hole } from './cluster/hole';
+import { startFake } from './support/fake-zookeeper';
+import { cleanUp } from './support/zookeeper-sessions';
 
 const servers = { transport: 'kafka', brokers: ['127.0.0.1:1'], zookeeper: '127.0.0.1:1', sessionMs: 500 } as const;
 let dir: string;
@@ -64,5 +70,75 @@ test('openBus names an unreadable TLS file of ZooKeeper', async () => {
   expect(error).toMatchObject({
     code: 'Config',
     message: expect.stringMatching(/^zookeeperTlsCaFile cannot be read: .*none\.pem/),
+  });
+});
+
+describe('openBus with waitForServersMs', () => {
+  let hole: Hole;
+  beforeEach(async () => {
+    hole = await openHole();
+  });
+  afterEach(async () => {
+    await hole.close();
+    await cleanUp();
+  });
+  const lines: string[] = [];
+  beforeEach(() => void (lines.length = 0));
+  const waitFor = (options: BusGiven, signal?: AbortSignal): Promise<unknown> => {
+    const given = { module: 'web', ...servers, ...options, ...(signal && { signal }) };
+    return openBus({ ...given, onNotice: (one) => one.type === 'log' && lines.push(one.message) }).then(
+      (bus) => bus.close().then(() => 'it was opened'),
+      (error: unknown) => error,
+    );
+  };
+
+  test('names a broker that accepts connections and never responds, at the limit', async () => {
+    const { connect: zookeeper } = await startFake();
+    const startMs = performance.now();
+    const error = await waitFor({ brokers: [hole.place], zookeeper, waitForServersMs: '2s' });
+    expect(error).toMatchObject({
+      code: 'Unreachable',
+      message: expect.stringMatching(
+        `^Kafka at ${hole.place} \\(.*\\) did not respond within 2000 ms \\(waitForServersMs\\)`,
+      ),
+      details: { outcome: 'not-sent' },
+    });
+    expect(String(error)).not.toContain('ZooKeeper');
+    expect(performance.now() - startMs).toBeGreaterThanOrEqual(2_000);
+    expect(lines[0]).toContain(`waits for Kafka at ${hole.place} `);
+  });
+
+  test('names ZooKeeper and Kafka when nothing listens at their addresses', async () => {
+    const error = await waitFor({ waitForServersMs: 1_000 });
+    expect(String(error)).toMatch(
+      /Kafka at 127\.0\.0\.1:1 \(.*ECONNREFUSED.*\) and ZooKeeper at 127\.0\.0\.1:1 \(.*ECONNREFUSED.*\) did not respond/,
+    );
+  });
+
+  test('does not wait for ZooKeeper when it has cached settings', async () => {
+    const around = { clock: systemClock, random: systemRandom, notices: openNotices() };
+    const cached = join(dir, 'cached');
+    const cache = new SettingsCache({ ...around, dir: cached, ns: 'waits' });
+    cache.keep([]);
+    await cache.close();
+    const error = await waitFor({ ns: 'waits', dir: cached, waitForServersMs: 1_000 });
+    expect(String(error)).toMatch(/: Kafka at 127\.0\.0\.1:1 /);
+    expect(String(error)).not.toContain('ZooKeeper');
+  });
+
+  test('rejects wrong options without a wait', async () => {
+    const startMs = performance.now();
+    const none = await waitFor({ zookeeperTlsCaFile: join(dir, 'none.pem'), waitForServersMs: '1h' });
+    expect(none).toMatchObject({ code: 'Config', message: expect.stringContaining('zookeeperTlsCaFile') });
+    expect(await waitFor({ brokers: [], waitForServersMs: '1h' })).toMatchObject({ code: 'Config' });
+    expect(await waitFor({ waitForServersMs: -1 })).toMatchObject({ code: 'Config' });
+    expect(performance.now() - startMs).toBeLessThan(30_000);
+  });
+
+  test('rejects with Cancelled when its signal aborts', async () => {
+    const stop = new AbortController();
+    const waiting = waitFor({ brokers: [hole.place], waitForServersMs: '1h' }, stop.signal);
+    setImmediate(() => stop.abort('no longer needed'));
+    expect(await waiting).toMatchObject({ code: 'Cancelled', details: { reason: 'no longer needed' } });
   });
 });

@@ -39,7 +39,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   options: ['base', 'contract/options'], // settings have the same bounds as options in code
   'options-table': ['base'],
   index: ['base', 'contract', 'delivery', 'bus/types', 'open'],
-  open: ['*'], // the only place that chooses
+  'wait-for-servers': ['base', 'ports'],
+  // the only places that choose
+  open: ['*'],
+  'open-servers': ['*'],
 };
 /** Files with the formats of work in a log, for folders that read them there. */
 function asWritten(folder: string): readonly string[] {

@@ -454,4 +454,9 @@ export interface BusOptions {
   readonly incoming?: readonly Middleware[];
   /** Receives notices like {@link Bus.watch}, from the start of opening on. */
   readonly onNotice?: (notice: Notice) => void;
+  /**
+   * Ends the wait for servers (`waitForServersMs`) when it aborts. `openBus` then rejects with Cancelled, and nothing
+   * stays open.
+   */
+  readonly signal?: AbortSignal;
 }

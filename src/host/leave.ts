@@ -12,6 +12,8 @@ export interface Running {
   module: string;
   logger: Logger;
   drainMs: number;
+  /** Aborts at the first signal, which ends the wait for servers. */
+  readonly leaving: AbortController;
   bus?: Bus;
   made?: Made;
   health?: Closable;
@@ -50,6 +52,7 @@ async function leave(signal: ExitSignal, running: Running, starting: Promise<voi
     logger.error(`has not left within ${drainMs + graceMs} ms (drainMs and ${graceMs}): exits now`);
     proc.exit(exitCodes.late);
   });
+  running.leaving.abort();
   if (!(await succeeds(starting))) return; // a failed start ends the process itself
   const { ok, drainedMs } = await stopAll(running, proc);
   deadline.cancel();

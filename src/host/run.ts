@@ -35,8 +35,9 @@ export interface RunOptions extends HostGiven {
  *
  * SIGTERM or SIGINT makes the process leave. It calls `close()` of the class and closes the bus, which finishes running
  * handlers within `drainMs`. Then it disposes the instance and its dependencies by `[Symbol.asyncDispose]` or
- * `[Symbol.dispose]`. All of this must end within `drainMs` plus one second. A second signal ends the process at once,
- * as does a failed start or an error thrown outside a handler. The exit code is one of `exitCodes`.
+ * `[Symbol.dispose]`. All of this must end within `drainMs` plus one second. A start that waits for servers
+ * (`waitForServersMs`) ends immediately. A second signal ends the process at once, as does a failed start or an error
+ * thrown outside a handler. The exit code is one of `exitCodes`.
  *
  * @example
  * import { runModule } from 'busbar/host';
@@ -54,7 +55,8 @@ const twice = 'runModule was already called, and a process runs one module. Open
 
 /** Implements `runModule` for any process, so that a test can replace the process. */
 export async function run(target: AnyClass, options: RunOptions, proc: Process): Promise<void> {
-  const running: Running = { module: target.name, logger: openLog(proc, () => running), drainMs: 0 };
+  const leaving = new AbortController();
+  const running: Running = { module: target.name, logger: openLog(proc, () => running), drainMs: 0, leaving };
   proc.onCrash((thrown) => {
     running.logger.fatal({ err: thrown }, `crashed: ${errorMessage(thrown)}`);
     proc.exit(exitCodes.crashed);
@@ -64,6 +66,10 @@ export async function run(target: AnyClass, options: RunOptions, proc: Process):
   try {
     await starting;
   } catch (error) {
+    if (leaving.signal.aborted && isBusError(error, 'Cancelled') && error.details.reason === leaving.signal.reason) {
+      running.logger.info('left before the servers responded');
+      return proc.exit(exitCodes.left);
+    }
     const facts = isBusError(error) ? { code: error.code, remedy: error.remedy } : {};
     // The stack adds nothing to a configuration error.
     const where = isBusError(error, 'Config') ? {} : { err: error };
@@ -83,7 +89,10 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   logTo(notices, running.logger);
   followLevel(notices, running.logger);
   const health = await startHealth(notices, values.healthPort, running);
-  const bus = await openFor(contract, options, (notice) => notices.emit(notice));
+  const bus = await openFor(contract, options, {
+    onNotice: (notice) => notices.emit(notice),
+    signal: running.leaving.signal,
+  });
   running.bus = bus;
   const made = makeModule(target, bus, options.container);
   running.made = made;
@@ -108,10 +117,10 @@ function readConfig(options: RunOptions, proc: Process, running: Running): Confi
 function openFor(
   module: OpenOptions['module'],
   options: RunOptions,
-  listener: NonNullable<OpenOptions['onNotice']>,
+  more: Pick<OpenOptions, 'onNotice' | 'signal'>,
 ): Promise<Bus> {
   const { container: _c, open = openBus, logLevel: _l, logFormat: _f, healthPort: _h, ...given } = options;
-  return open({ ...given, module, onNotice: listener });
+  return open({ ...given, module, ...more });
 }
 
 function openLog(proc: Process, running: () => Running, values?: Config['values']): Logger {

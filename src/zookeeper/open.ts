@@ -4,6 +4,7 @@ import { BusError, isBusError, errorMessage } from '../base/errors';
 import { closable, teardown, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Registry } from '../ports/registry';
+import type { ServerProbe } from '../ports/server-probe';
 import type { Settings } from '../ports/settings';
 import { readSecret, type Secret } from './session/auth';
 import { SettingsCache, type Cached } from './settings/disk-cache';
@@ -13,7 +14,8 @@ import type { Address } from './session/client';
 import { ensure } from './session/nodes';
 import { pathsOf, type Paths } from './paths';
 import { openRegistry } from './registry';
-import { openSession, type Session } from './session/session';
+import { openSession, type Session, type SessionParts } from './session/session';
+import { probeSession } from './session/session-probe';
 import { openSettings } from './settings';
 import { readTls, type TlsPaths } from './session/tls';
 
@@ -79,15 +81,14 @@ const overdueMs = 500;
  * Closing withdraws the announcement and ends the session. It takes two seconds at most if no server responds.
  */
 export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {
-  const { ns, cacheDir, auth, tls, sessionMs = sessionMsDefault, clock, random, notices } = options;
-  const openMs = Math.max(sessionMs, options.openMs ?? 0);
+  const { ns, clock, random, notices } = options;
   const around = { clock, random, notices };
-  const rights = { digest: auth && readSecret(auth), worldRead: auth?.worldRead ?? false };
-  const addresses = addressesIn(options.connect, tls ? securePortDefault : portDefault);
-  if (tls) readTls(tls); // report missing files as a configuration error, not as a failed connection
-  const cache = cacheDir === undefined ? undefined : new SettingsCache({ ...around, dir: cacheDir, ns });
+  const sessionParts = sessionPartsOf(options);
+  const { rights, sessionMs } = sessionParts;
+  const openMs = Math.max(sessionMs, options.openMs ?? 0);
+  const cache = cacheOf(options);
   const paths = pathsOf(ns);
-  const session = openSession({ ...around, addresses, rights, tls, sessionMs });
+  const session = openSession(sessionParts);
   session.onConnection((connection) => ensureAll(connection, paths));
   const settings = openSettings({ ...around, session, paths, cache });
   const registry = openRegistry({ ...around, session, paths });
@@ -110,6 +111,25 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
     overdue?.cancel();
   }
   return { registry, settings, ...closing };
+}
+
+/**
+ * Returns a probe of the servers. Returns undefined if there are cached settings, because the bus then opens without
+ * ZooKeeper. Throws Config for invalid options.
+ */
+export function probeZookeeper(options: ZookeeperOptions): ServerProbe | undefined {
+  return hasSettings(cacheOf(options)) ? undefined : probeSession(sessionPartsOf(options));
+}
+
+function sessionPartsOf(options: ZookeeperOptions): SessionParts {
+  const { connect, auth, tls, sessionMs = sessionMsDefault, clock, random, notices } = options;
+  const rights = { digest: auth && readSecret(auth), worldRead: auth?.worldRead ?? false };
+  const addresses = addressesIn(connect, tls ? securePortDefault : portDefault);
+  if (tls) readTls(tls); // report missing files as a configuration error, not as a failed connection
+  return { clock, random, notices, addresses, rights, tls, sessionMs };
+}
+function cacheOf({ cacheDir, ns, clock, random, notices }: ZookeeperOptions): SettingsCache | undefined {
+  return cacheDir === undefined ? undefined : new SettingsCache({ clock, random, notices, dir: cacheDir, ns });
 }
 
 async function ensureAll(connection: Connection, paths: Paths): Promise<void> {

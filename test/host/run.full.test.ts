@@ -218,3 +218,15 @@ test('a process runs one module', async () => {
   const child = await serving({}, 'twice');
   expect(await child.line(says('runModule was already called'))).toMatch(/^BusError: /);
 });
+
+test('SIGTERM ends a start that waits for servers, with exit code 0', async () => {
+  const nowhere = { BUSBAR_BROKERS: '127.0.0.1:1', BUSBAR_ZOOKEEPER: '127.0.0.1:1' };
+  const child = start({ BUSBAR_TRANSPORT: 'kafka', ...nowhere, BUSBAR_WAIT_FOR_SERVERS_MS: '1h' });
+  const line = await child.line(says('waits for Kafka at 127.0.0.1:1'));
+  expect(line).toContain('ZooKeeper at 127.0.0.1:1');
+  const startMs = performance.now();
+  child.process.kill('SIGTERM');
+  expect(await child.code).toBe(exitCodes.left);
+  expect(performance.now() - startMs).toBeLessThan(5_000);
+  expect(child.lines.at(-1)).toContain('left before the servers responded');
+});

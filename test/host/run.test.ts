@@ -4,7 +4,7 @@ import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { exitCodes } from '../../src/host/exit';
 import { BUS, SystemModule } from '../../src/host/module';
 import { run } from '../../src/host/run';
-import type { Bus } from '../../src/index';
+import type { Bus, OpenOptions } from '../../src/index';
 import { fakeBus, fakeProcess, type FakeProcess } from '../support/fake-process';
 
 const desk = defineModule('desk', { ask: request(unchecked<string>(), unchecked<string>()) });
@@ -50,7 +50,8 @@ test('run opens the bus, calls open(), then serves with the options of the decor
   const bus = fakeBus(done);
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, drainMs: '3s', healthPort: 0, logLevel: 'warn' }, proc);
-  expect(bus.opened).toEqual([{ module: desk, drainMs: '3s', onNotice: expect.any(Function) }]);
+  const given = { onNotice: expect.any(Function), signal: expect.any(AbortSignal) };
+  expect(bus.opened).toEqual([{ module: desk, drainMs: '3s', ...given }]);
   expect(done).toEqual(['open desk#0001', 'serve Desk {"concurrency":{"ask":3}}']);
   proc.signal('SIGTERM');
   bus.closing.resolve();
@@ -91,6 +92,27 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     expect(messages(proc).slice(-2)).toEqual([`info ${signal} received: leaves`, 'info left after 200 ms']);
   },
 );
+
+test('a signal ends a start that waits for servers, and the process exits with 0', async () => {
+  const proc = fakeProcess();
+  const open = ({ signal }: OpenOptions) =>
+    new Promise<Bus>((_resolve, reject) => {
+      signal?.addEventListener('abort', () => reject(new BusError('Cancelled', 'aborted', { reason: signal.reason })));
+    });
+  const running = run(Desk, { open, waitForServersMs: '1h' }, proc);
+  await turn(); // the bus is being opened
+  proc.signal('SIGTERM');
+  await running;
+  expect(proc.exits).toEqual([exitCodes.left]);
+  expect(messages(proc)).toEqual(['info SIGTERM received: leaves', 'info left before the servers responded']);
+});
+
+test('a start that is cancelled by its own module is a failure', async () => {
+  const proc = fakeProcess();
+  const open = () => Promise.reject(new BusError('Cancelled', 'aborted', { reason: undefined }));
+  await run(Desk, { open }, proc);
+  expect(proc.exits).toEqual([exitCodes.failed]);
+});
 
 test('a second signal ends the process at once with the code of that signal', async () => {
   for (const [signal, code] of [

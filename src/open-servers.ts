@@ -1,0 +1,188 @@
+/** Opens the ports of a bus on Kafka and ZooKeeper. Loaded only if they are chosen. */
+import { holdProcess } from './base/clock';
+import { teardown } from './base/lifecycle';
+import { configError } from './base/options';
+import type { BusParts } from './bus/parts';
+import { secretVariables, type BusValues } from './options';
+import type { Security } from './kafka/client/security';
+import type { ZookeeperOptions } from './zookeeper/open';
+
+/** Options for a person waiting for the result. */
+export interface Look {
+  /** Is called with the address of a server that does not respond within half a second. */
+  readonly waiting: (message: string) => void;
+}
+
+/** Dependencies of the ports. */
+export interface Around extends Pick<BusParts, 'clock' | 'random' | 'notices'> {
+  /** Name of this instance. */
+  readonly name: string;
+  /** Ends the wait for servers. */
+  readonly signal: AbortSignal | undefined;
+  readonly look?: Look;
+}
+/** The open ports. */
+export interface Made extends Pick<BusParts, 'log' | 'messenger' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
+  readonly lingerMs: number;
+}
+
+/**
+ * Opens the ports on Kafka and ZooKeeper. While the servers are unreachable no socket is open, so a timer must keep the
+ * process running.
+ */
+export async function onKafka(values: BusValues, around: Around): Promise<Made> {
+  const hold = holdProcess();
+  try {
+    const connect = (): Promise<Made> => connectServers(values, around);
+    const waits = values.waitForServersMs > 0 && !around.look;
+    const { closePorts, ...made } = await (waits ? whenServersRespond(values, around, connect) : connect());
+    return { ...made, closePorts: () => closePorts().finally(() => hold.cancel()) };
+  } catch (error) {
+    hold.cancel();
+    throw error;
+  }
+}
+/** Waits for brokers and ZooKeeper before it connects, with connections that are used for nothing else. */
+async function whenServersRespond(
+  values: BusValues,
+  { clock, random, notices, name: clientId, signal }: Around,
+  connect: () => Promise<Made>,
+): Promise<Made> {
+  const [{ openWhenServersRespond }, { probeZookeeper }, { probeBrokers }] = await Promise.all([
+    import('./wait-for-servers'),
+    import('./zookeeper/open'),
+    import('./kafka/cluster/broker-probe'),
+  ]);
+  const around = { clock, random, notices };
+  const { brokers, security, ...zookeeper } = serversOf(values);
+  const probe = () => {
+    const registry = probeZookeeper({ ...around, ...zookeeper });
+    const log = probeBrokers({ ...around, brokers, security, clientId });
+    return registry ? [log, registry] : [log];
+  };
+  const waitMs = values.waitForServersMs;
+  return openWhenServersRespond({ ...around, waitMs, signal }, probe, connect, ({ closePorts }) => closePorts());
+}
+
+interface Servers extends Omit<ZookeeperOptions, 'clock' | 'random' | 'notices'> {
+  readonly brokers: readonly string[];
+  readonly security: Security;
+}
+/**
+ * Returns the options of the connections. Throws Config if one is missing, or a password would be sent in clear text.
+ */
+function serversOf(values: BusValues): Servers {
+  const { ns, dir, brokers = [], zookeeper: connect = '', sessionMs } = values;
+  const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
+  if (missing.length > 0)
+    throw configError(
+      missing.map((name) => `transport kafka needs the option ${name}`),
+      kafkaRemedy,
+    );
+  const [security, auth, tls] = [securityOf(values), zookeeperAuth(values), zookeeperTls(values)];
+  const exposed = values.credentialsWithoutTls ? [] : exposedBy(security, auth, tls);
+  if (exposed.length > 0) throw configError(exposed, exposedRemedy);
+  return {
+    brokers,
+    security,
+    connect,
+    ns,
+    sessionMs: Math.min(sessionMs, aliveMs),
+    ...(dir !== undefined && { cacheDir: dir }),
+    ...(auth && { auth }),
+    ...(tls && { tls }),
+  };
+}
+async function connectServers(values: BusValues, around: Around): Promise<Made> {
+  const { ns, inboxPartitions, topics, replicas } = values;
+  const { brokers, security, ...servers } = serversOf(values);
+  const [{ openZookeeper }, { openKafka }, { mustListen }] = await Promise.all([
+    import('./zookeeper/open'),
+    import('./kafka/open'),
+    import('./kafka/cluster/reachable'),
+  ]);
+  const { look, ...rest } = around;
+  const listening = look ? mustListen(brokers, around.clock, look.waiting) : Promise.resolve();
+  listening.catch(() => undefined); // awaited below
+  const zookeeper = await openZookeeper({
+    ...rest,
+    ...look,
+    ...servers,
+    ...(!look && { openMs: values.sessionMs }), // a waiting person gets the error earlier
+  });
+  try {
+    await listening;
+    const kafka = await openKafka({
+      ...around,
+      ns,
+      brokers,
+      inboxPartitions,
+      security,
+      registry: zookeeper.registry,
+      topics,
+      ...(replicas !== undefined && { replicas }),
+    });
+    const { log, messenger, registry } = kafka;
+    const closePorts = teardown('the servers', [
+      ['Kafka', () => kafka.close()],
+      ['ZooKeeper', () => zookeeper.close()],
+    ]);
+    // Delay with which other instances see a change of the registry when many change at once.
+    return { log, messenger, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
+  } catch (error) {
+    await zookeeper.close().catch(() => undefined); // the caller must receive the first error
+    throw error;
+  }
+}
+const kafkaRemedy = 'Set the addresses of the servers, as host:port, or set transport to embedded.';
+/**
+ * Session timeout in ZooKeeper, at most, in ms. An instance without a heartbeat for this time counts as unreachable,
+ * and its callers probe it. They detect a crash within five seconds: the servers end sessions at their next tick (500
+ * ms), and the probe takes half a second.
+ */
+const aliveMs = 3_500;
+
+function zookeeperAuth({ zookeeperAuthFile: file }: BusValues): ZookeeperOptions['auth'] {
+  if (file !== undefined) return { file };
+  const variable = secretVariables.zookeeperAuth;
+  return process.env[variable] ? { variable } : undefined;
+}
+function zookeeperTls(values: BusValues): ZookeeperOptions['tls'] {
+  const { zookeeperTls: on, zookeeperTlsCaFile: caFile, zookeeperTlsCertFile: certFile } = values;
+  const { zookeeperTlsKeyFile: keyFile } = values;
+  if (!on && caFile === undefined && certFile === undefined) return undefined;
+  return { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) };
+}
+
+const exposedRemedy = 'Encrypt the connections that the message names, or set credentialsWithoutTls to true.';
+/** Returns a fault for each password that would be sent in clear text. */
+function exposedBy(security: Security, auth: ZookeeperOptions['auth'], tls: ZookeeperOptions['tls']): string[] {
+  const allow = 'or set credentialsWithoutTls to true on a network that you trust';
+  const faults: string[] = [];
+  if (auth && !tls) {
+    const place = 'file' in auth ? `zookeeperAuthFile (${auth.file})` : auth.variable;
+    faults.push(
+      `${place} would be sent to ZooKeeper in clear text. Set zookeeperTls to true and name the servers' ` +
+        `secureClientPort in zookeeper, ${allow}`,
+    );
+  }
+  if (security.sasl?.mechanism === 'PLAIN' && !security.tls) {
+    faults.push(
+      'saslMechanism PLAIN would send the password to Kafka in clear text. Set tls to true and name a SASL_SSL ' +
+        `listener in brokers, use SCRAM-SHA-512, ${allow}`,
+    );
+  }
+  return faults;
+}
+function securityOf(values: BusValues): Security {
+  const { tls, tlsCaFile: caFile, tlsCertFile: certFile, tlsKeyFile: keyFile } = values;
+  const { saslUsername: username, saslMechanism: mechanism, saslPasswordFile: file } = values;
+  const encrypted = tls || caFile !== undefined || certFile !== undefined;
+  const password = file === undefined ? { env: secretVariables.saslPassword } : { file };
+  return {
+    ...(encrypted && {
+      tls: { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) },
+    }),
+    ...(username !== undefined && { sasl: { mechanism, username, password } }),
+  };
+}
