@@ -84,6 +84,17 @@ describe('the report of a fault scene', () => {
     expect(orderBroken).toEqual(['a/3 began after a/4', 'b/2 began 2 ms before b/1 ended']);
   });
 
+  it('takes the order of the ledger for jobs that begin in one millisecond', () => {
+    const { orderBroken } = report(`
+      s1 100 accepted a 2
+      s1 101 accepted a 1
+      w1 200 begin a 1 1
+      w1 200 end a 1
+      w1 200 begin a 2 1
+      w1 201 end a 2`);
+    expect(orderBroken).toEqual([]);
+  });
+
   it('lists final bad states, requests that failed after the recovery, and repeated broadcasts', () => {
     const { badStates, requests, lateRequests, broadcastsRepeated, refused } = report(`
       w1 100 state reading ns.ledger.work bad it has no leader

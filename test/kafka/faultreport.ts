@@ -58,6 +58,8 @@ interface Step {
   readonly what: 'begin' | 'end';
   readonly process: string;
   readonly atMs: number;
+  /** Position among all lines, which orders steps of one process in the same millisecond. */
+  readonly position: number;
 }
 interface Job {
   readonly key: string;
@@ -118,13 +120,13 @@ export function reportOf(lines: readonly Line[], marks: Marks): Report {
 
 function jobsOf(lines: readonly Line[]): readonly Job[] {
   const jobs = new Map<string, Job>();
-  for (const { process, atMs, words } of lines) {
+  for (const [position, { process, atMs, words }] of lines.entries()) {
     const [what, key = '', n = ''] = words;
     const id = `${key}/${n}`;
     const job = jobs.get(id) ?? { key, n: Number(n), acceptedMs: undefined, steps: [] };
     jobs.set(id, job);
     if (what === 'accepted') job.acceptedMs = atMs;
-    else job.steps.push({ what: what === 'end' ? 'end' : 'begin', process, atMs });
+    else job.steps.push({ what: what === 'end' ? 'end' : 'begin', process, atMs, position });
   }
   return [...jobs.values()];
 }
@@ -182,7 +184,7 @@ function orderFaults(jobs: readonly Job[]): readonly string[] {
     else byKey.set(job.key, [job]);
   }
   return [...byKey.values()].flatMap((ofKey) => {
-    const inTurn = ofKey.toSorted((a, b) => (a.steps[0]?.atMs ?? 0) - (b.steps[0]?.atMs ?? 0));
+    const inTurn = ofKey.toSorted((a, b) => (a.steps[0]?.position ?? 0) - (b.steps[0]?.position ?? 0));
     return inTurn.flatMap((job, i): readonly string[] => {
       const before = inTurn[i - 1];
       if (!before) return [];

@@ -154,7 +154,7 @@ export class FaultScene {
   async finish(withinMs: number): Promise<Report> {
     await Promise.all(
       this.#children
-        .filter(({ role }) => role === 'sender')
+        .filter(({ role, process }) => role === 'sender' && process.connected) // a killed one sends nothing
         .map(async ({ process, said }) => {
           const stopped = said('stopped', stopWithinMs);
           process.send('stop');

@@ -1,0 +1,90 @@
+/** The writer of one partition: Reset, then 30,000 values of 320 bytes, then a flush, and one reader (TW-5 to TW-12). */
+import { createHash } from 'node:crypto';
+import { openBus } from 'busbar';
+import { z } from 'zod';
+import { defineModule, event } from '../../src/index';
+import { count, mib, ms, type Figure } from './figures';
+import { Bytes } from './numbered';
+import { onKafka, until, type Around, type Scenario } from './scene';
+
+const Message = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('reset') }),
+  z.object({ kind: z.literal('data'), bytes: Bytes }),
+]);
+type Message = z.infer<typeof Message>;
+/** All messages have one key, so one partition holds them in their order. */
+const writing = defineModule('writing', { message: event(Message, { key: () => 'writer' }) });
+
+const valueBytes = 320;
+/** The timeout of the authors for writing and reading all messages. */
+const authorsMs = 15_000;
+
+export const writer: Scenario = {
+  title: 'Reset and 30,000 values of 320 bytes to one partition, read back identical',
+  run: async (around) => write(around),
+};
+
+async function write(around: Around): Promise<readonly Figure[]> {
+  const { short, say } = around;
+  const values = short ? 3_000 : 30_000;
+  const total = values + 1;
+  await using sender = await openBus({ module: writing, ...onKafka(around) });
+  await using reader = await openBus({ module: 'reading', ...onKafka(around) });
+  const read = createHash('sha256');
+  let got = 0;
+  await reader.listen(writing.message, { as: 'copy' }, (message) => {
+    read.update(asBytes(message));
+    got++;
+  });
+
+  const written = createHash('sha256');
+  const beganMs = performance.now();
+  const failed: unknown[] = [];
+  for (let n = 0; n < total; n++) {
+    const message: Message = n === 0 ? { kind: 'reset' } : { kind: 'data', bytes: value(n) };
+    written.update(asBytes(message));
+    sender.publish(writing.message, message).catch((error: unknown) => void failed.push(error));
+    if (n % 10_000 === 0) say(`${n} queued`);
+  }
+  const queuedMs = performance.now() - beganMs;
+  const places = await sender.flush();
+  const flushedMs = performance.now() - beganMs;
+  await until('all are read', 120_000, () => got >= total);
+  const readMs = performance.now() - beganMs;
+  const isSame = got === total && read.digest('hex') === written.digest('hex');
+  const bytes = mib(values * valueBytes);
+  return [
+    { row: 'TW-6', what: `queue ${count(total)} messages, ${bytes}`, authors: '', ours: ms(queuedMs), ok: undefined },
+    {
+      row: 'TW-8',
+      what: 'flush: all are durable, last offset',
+      authors: 'offset of the last',
+      ours: `${ms(flushedMs)}, ${places.map(({ partition, offset }) => `partition ${partition}: ${offset}`).join()}`,
+      ok: failed.length === 0 && places.length === 1 && places[0]?.offset === total - 1,
+    },
+    {
+      row: 'TW-12',
+      what: 'all read back, byte for byte and in order',
+      authors: `within ${ms(authorsMs)}`,
+      ours: `${count(got)} in ${ms(readMs)}, ${isSame ? 'identical' : 'DIFFERENT'}`,
+      ok: isSame && readMs <= authorsMs,
+    },
+  ];
+}
+
+function asBytes(message: Message): Uint8Array {
+  return message.kind === 'reset' ? Buffer.from('reset') : message.bytes;
+}
+
+/** Returns the value of message `n`: bytes of an xorshift generator that begins with `n`, the same in every run. */
+function value(n: number): Uint8Array {
+  const words = new Uint32Array(valueBytes / Uint32Array.BYTES_PER_ELEMENT);
+  let state = n;
+  for (let at = 0; at < words.length; at++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[at] = state;
+  }
+  return new Uint8Array(words.buffer);
+}
