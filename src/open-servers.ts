@@ -1,10 +1,12 @@
-/** Opens the ports of a bus on Kafka and ZooKeeper. Loaded only if they are chosen. */
+/** Opens the ports of a bus on Kafka and ZooKeeper, with the spool in front of them. Loaded only if they are chosen. */
 import { holdProcess } from './base/clock';
-import { teardown } from './base/lifecycle';
+import { closable, teardown } from './base/lifecycle';
 import { configError } from './base/options';
 import type { BusParts } from './bus/parts';
 import { secretVariables, type BusValues } from './options';
 import type { Security } from './kafka/client/security';
+import type { Log } from './ports/log';
+import type { Spool } from './spool/spool';
 import type { ZookeeperOptions } from './zookeeper/open';
 
 /** Options for a person waiting for the result. */
@@ -22,7 +24,10 @@ export interface Around extends Pick<BusParts, 'clock' | 'random' | 'notices'> {
   readonly look?: Look;
 }
 /** The open ports. */
-export interface Made extends Pick<BusParts, 'log' | 'messenger' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
+export interface Made extends Pick<
+  BusParts,
+  'log' | 'messenger' | 'registry' | 'settings' | 'reached' | 'spool' | 'closePorts'
+> {
   readonly lingerMs: number;
 }
 
@@ -123,14 +128,40 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
       ...(replicas !== undefined && { replicas }),
     });
     const { log, messenger, registry } = kafka;
+    const spool = await openSpoolOn(log, values, around).catch(async (error: unknown) => {
+      await kafka.close().catch(() => undefined); // the caller must receive the first error
+      throw error;
+    });
     const closePorts = teardown('the servers', [
+      ['spool', () => spool?.close()],
       ['Kafka', () => kafka.close()],
       ['ZooKeeper', () => zookeeper.close()],
     ]);
+    const { settings } = zookeeper;
     // Delay with which other instances see a change of the registry when many change at once.
-    return { log, messenger, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
+    return { log, messenger, registry, settings, reached: 'broker', spool, lingerMs: 300, closePorts };
   } catch (error) {
     await zookeeper.close().catch(() => undefined); // the caller must receive the first error
+    throw error;
+  }
+}
+/** Opens the spool in front of the brokers, if the option is set. A bus of an operator does not use it. */
+async function openSpoolOn(log: Log, values: BusValues, { look, ...around }: Around): Promise<Spool | undefined> {
+  const { ns, spool: dir, spoolBytesMax: bytesMax, spoolTopicShare: topicShare } = values;
+  if (dir === undefined || look) return undefined;
+  const [{ openSpoolLog }, { openSpool }] = await Promise.all([import('./embedded/open'), import('./spool/spool')]);
+  const local = await openSpoolLog({ ...around, ns, dir });
+  try {
+    const spool = await openSpool({ ...around, ns, log, local: local.log, bytesMax, topicShare });
+    const closing = closable(
+      teardown('the spool', [
+        ['drain', () => spool.close()],
+        ['files', () => local.close()],
+      ]),
+    );
+    return { ...spool, ...closing };
+  } catch (error) {
+    await local.close().catch(() => undefined); // the caller must receive the first error
     throw error;
   }
 }

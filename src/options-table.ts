@@ -22,6 +22,7 @@ function describeBounds(option: Option): string {
     case 'integer':
     case 'duration':
     case 'bytes':
+    case 'share':
       return `${describeNumber(option, option.min)} to ${describeNumber(option, option.max)}`;
     case 'choice':
       return option.choices.map((one) => `\`${one}\``).join(', ');

@@ -1,4 +1,4 @@
-/** Options of the bus, of `runModule` and of entries, each declared once. */
+/** Options of the bus, of `runModule` and of entries, each declared once; long because each one is described here. */
 import { limits } from './base/limits';
 import { options, type GivenTo, type ValuesOf } from './base/options';
 import { bounds } from './contract/options';
@@ -151,6 +151,26 @@ export const busOptions = options({
     max: 32,
     description:
       'Kafka: replication factor of topics that are created. Default: three, or the number of brokers if lower.',
+  },
+  spool: {
+    type: 'text',
+    description:
+      'Kafka: directory on a disk of this machine. `submit` and `publish` resolve when the message is on that disk, ' +
+      'also while all brokers are unreachable. The processes of the machine send it on. Default: none.',
+  },
+  spoolBytesMax: {
+    type: 'bytes',
+    default: 1024 ** 3,
+    min: 1024 ** 2,
+    max: 1024 ** 4,
+    description: 'Maximum bytes that wait in the spool. Above it, `submit` and `publish` reject with SpoolFull.',
+  },
+  spoolTopicShare: {
+    type: 'share',
+    default: 0.5,
+    min: 0.01,
+    max: 1,
+    description: 'Share of `spoolBytesMax` that the messages for one topic can take.',
   },
   inboxPartitions: {
     type: 'integer',

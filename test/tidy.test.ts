@@ -11,6 +11,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   disk: ['base', 'ports'],
   embedded: ['base', 'format', 'ports', 'disk'],
   memory: ['base', 'format', 'ports'],
+  spool: ['base', 'format', 'ports'],
   kafka: ['base', 'format', 'ports'],
   zookeeper: ['base', 'format', 'ports'],
   delivery: ['base', 'contract', 'format'],

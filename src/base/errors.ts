@@ -30,6 +30,10 @@ export interface BusDetails {
   DiskFull: { outcome: SendOutcome; path: string; freeBytes: number; neededBytes: number };
   /** The files of the log at `path` cannot be used before a restart. */
   StoreBroken: { outcome: SendOutcome; path: string; cause: string };
+  /** Messages of `bytes` wait in the spool for the brokers, the oldest since `oldestMs` (0 if not known yet). */
+  SpoolFull: { bytes: number; limitBytes: number; oldestMs: number };
+  /** The files of the spool at `path` cannot be used before a restart. */
+  SpoolBroken: { outcome: SendOutcome; path: string; cause: string };
   /** The bus was closed `sinceMs` ago. */
   Closed: { outcome: SendOutcome; sinceMs: number };
   /** The instance does not know the entry. */
@@ -134,6 +138,16 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     retryable: false,
     remedy: 'Repair the files that the cause names, then restart the process. It reads and writes nothing until then.',
   },
+  SpoolFull: {
+    retryable: true,
+    remedy:
+      'Nothing of the call was kept. Find out why the brokers accept nothing (`busbar status`), or raise ' +
+      'spoolBytesMax.',
+  },
+  SpoolBroken: {
+    retryable: false,
+    remedy: 'Repair the files that the cause names, then restart the process. It accepts no work until then.',
+  },
   Closed: {
     retryable: false,
     remedy: ({ outcome }) =>
@@ -201,7 +215,7 @@ export function ofList(error: unknown, index: number, count: number, id: string)
 
 /** Returns the error for a call of which a part can have taken effect: its outcome becomes 'unknown'. */
 export function inPart(error: unknown): unknown {
-  if (!isBusError(error, 'Unreachable', 'Closed', 'DiskFull', 'StoreBroken')) return error;
+  if (!isBusError(error, 'Unreachable', 'Closed', 'DiskFull', 'StoreBroken', 'SpoolBroken')) return error;
   if (error.details.outcome === 'unknown') return error;
   const outcome = 'unknown';
   // One case for each code, since the type of the details depends on it.
@@ -211,6 +225,8 @@ export function inPart(error: unknown): unknown {
     case 'DiskFull':
       return new BusError(error.code, error.message, { ...error.details, outcome }, error);
     case 'StoreBroken':
+      return new BusError(error.code, error.message, { ...error.details, outcome }, error);
+    case 'SpoolBroken':
       return new BusError(error.code, error.message, { ...error.details, outcome }, error);
     case 'Unreachable':
       return new BusError(error.code, error.message, { ...error.details, outcome }, error);
@@ -285,6 +301,8 @@ const outlooks: { readonly [C in BusCode]: Outlook } = {
   Unreachable: 'transient',
   DiskFull: 'transient',
   StoreBroken: 'operator',
+  SpoolFull: 'transient',
+  SpoolBroken: 'operator',
   Closed: 'final',
   Incompatible: 'operator',
   Conflict: 'final',

@@ -7,9 +7,9 @@ interface Described {
   /** True if settings can change it while the bus is open. */
   readonly live?: boolean;
 }
-/** Integer, duration in ms, or size in bytes, with its limits. */
+/** Integer, duration in ms, size in bytes, or share of a whole, with its limits. */
 export interface NumberOption extends Described {
-  readonly type: 'integer' | 'duration' | 'bytes';
+  readonly type: 'integer' | 'duration' | 'bytes' | 'share';
   readonly default?: number;
   readonly min: number;
   readonly max: number;
@@ -198,6 +198,8 @@ export function accept(option: Option, raw: unknown): Accepted {
       return within(option, scaled(raw, msPer), "is not a duration such as 250, '250ms', '10s' or '5m'");
     case 'bytes':
       return within(option, scaled(raw, bytesPer), "is not a size such as 65536, '64KB' or '2MB'");
+    case 'share':
+      return within(option, shareOf(raw), 'is not a number such as 0.5');
     case 'text':
     case 'secret':
       return text(option, raw);
@@ -222,6 +224,12 @@ function scaled(raw: unknown, units: Units): number | undefined {
   const exact = Number(digits) * (units[unit] ?? 1);
   const whole = Math.round(exact); // '1.1s' times 1,000 is not exactly 1,100
   return Math.abs(exact - whole) < 1e-6 && Number.isSafeInteger(whole) ? whole : undefined;
+}
+
+function shareOf(raw: unknown): number | undefined {
+  return (typeof raw === 'number' || typeof raw === 'string') && /^\d(?:\.\d{1,6})?$/.test(String(raw))
+    ? Number(raw)
+    : undefined;
 }
 
 function within(option: NumberOption, value: number | undefined, otherwise: string): Accepted {
@@ -281,7 +289,7 @@ function describeUnknown(name: string, source: string, near: string | undefined,
 
 /** Returns a number with its unit, in a form that can be parsed again: '10s', '2MB', 100. */
 export function describeNumber(option: NumberOption, value: number): string {
-  if (option.type === 'integer' || value === 0) return String(value);
+  if (option.type === 'integer' || option.type === 'share' || value === 0) return String(value);
   const units = Object.entries(option.type === 'duration' ? msPer : bytesPer).toReversed();
   const [unit, per] = units.find(([, each]) => value % each === 0) ?? ['', 1];
   return `${value / per}${unit}`;

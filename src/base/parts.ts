@@ -4,6 +4,7 @@
 export const singleParts = {
   directory: 'the shared directory is the one that this instance opened, and its parts exist',
   store: 'the data file of the embedded log can be written and read',
+  spool: 'messages are accepted into the spool, and are sent to the brokers',
   leases: 'the data file of the members of embedded groups can be written and read',
   registry: 'announcements of other instances can be read',
   announcement: 'other instances can find and reach this one: its announcement and its socket exist',

@@ -56,10 +56,10 @@ const isUntil: Check = (value) => (value === 'disk' || value === 'broker' ? unde
 const calls = {
   request: { timeoutMs: isDuration, signal: isSignal, key: isText, to: isText, waitForInstanceMs: isDuration },
   requestAll: { timeoutMs: isDuration, signal: isSignal },
-  submit: { until: isUntil, id: isText },
-  submitAll: { until: isUntil, id: isFunction },
-  publish: { until: isUntil, id: isText },
-  publishAll: { until: isUntil, id: isFunction },
+  submit: { until: isUntil, timeoutMs: isDuration, id: isText },
+  submitAll: { until: isUntil, timeoutMs: isDuration, id: isFunction },
+  publish: { until: isUntil, timeoutMs: isDuration, id: isText },
+  publishAll: { until: isUntil, timeoutMs: isDuration, id: isFunction },
   broadcast: {},
 } as const satisfies Record<string, Readonly<Record<string, Check>>>;
 

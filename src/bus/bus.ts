@@ -62,7 +62,8 @@ export function buildBus(parts: BusParts): BuiltBus {
   const broadcaster = createBroadcaster(outgoing);
   const retention = new RetentionWatch({ clock, random, log, notices, keepMs });
   const publishes = (topic: string): void => retention.publishes(topic);
-  const sender = openSender({ ...sendParts, log, self, ns, keepMs, publishes, reached: parts.reached });
+  const { reached, spool } = parts;
+  const sender = openSender({ ...sendParts, log, self, ns, keepMs, publishes, reached, spool });
 
   const leaver = createLeaver({ clock, notices, messenger, caller, self: self.instance });
   receiveAll(messenger, { answerer, caller, receiver, leaver }, notices);

@@ -5,6 +5,7 @@ import type { Peer } from '../delivery/context';
 import type { DeliverParts } from '../delivery/deliver';
 import type { Middleware } from '../delivery/middleware';
 import type { Log } from '../ports/log';
+import type { Outbox } from '../ports/outbox';
 import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
@@ -56,6 +57,8 @@ export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
   readonly version: string;
   /** Durability that an append to this log has reached when it resolves. */
   readonly reached: 'disk' | 'broker';
+  /** Spool through which work and events are sent. Default: they are appended to the log. */
+  readonly spool?: Outbox | undefined;
   readonly middleware: readonly Middleware[];
   readonly timings: Timings;
   /** Closes the ports, after every part of the bus was closed. */

@@ -46,10 +46,19 @@ export interface RequestCall {
 /** Options of {@link Bus.submit} and {@link Bus.publish}. */
 export interface SubmitCall {
   /**
-   * Durability that the call needs. It changes nothing at present: the embedded transport always reaches 'disk', Kafka
-   * 'broker'.
+   * Durability that the call needs. With the option `spool`, 'broker' waits until the brokers have the message, and the
+   * call resolves with 'disk' if they do not have it within `timeoutMs`: the message is sent all the same. Without a
+   * spool it changes nothing: the embedded transport always reaches 'disk', Kafka 'broker'.
+   *
+   * @default 'disk' with a spool
    */
   readonly until?: 'disk' | 'broker';
+  /**
+   * Time for which `until: 'broker'` waits, in ms.
+   *
+   * @default 5_000
+   */
+  readonly timeoutMs?: number;
   /**
    * Id of the message, 1 to 200 characters without control characters. Messages of one entry with the same id are one
    * message, which is handled once: send it again with the same id after an unknown outcome. This holds within 10
@@ -154,7 +163,10 @@ export interface ListenOptions {
 /** A value, or the error in its place. */
 export type Result<T, E> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: E };
 /** Codes with which a request can reject. Config is not among them: it reports a mistake in the call itself. */
-export type RequestCode = Exclude<BusCode, 'DiskFull' | 'StoreBroken' | 'Conflict' | 'Config'>;
+export type RequestCode = Exclude<
+  BusCode,
+  'DiskFull' | 'StoreBroken' | 'SpoolFull' | 'SpoolBroken' | 'Conflict' | 'Config'
+>;
 /** Errors with which a request can reject: the failures of its contract, and errors of the bus. */
 export type RequestFailure<M extends Request> = FailureOf<M> | AnyBusError<RequestCode>;
 /** Response of one instance to {@link Bus.requestAll}: its reply, or the error of this request. */
@@ -328,6 +340,9 @@ export interface Bus extends Closable {
    * Resolves when each of those calls has ended. The result has the last place of this bus in each partition that it
    * has written since it was opened, by topic and partition. A call that failed does not reject `flush`, because it has
    * rejected its own promise before.
+   *
+   * With the option `spool` it also waits until the brokers have the messages, without a limit. The places are those at
+   * the brokers, without partitions whose last message the brokers refused.
    *
    * Rejects with Closed after `close`, and for no other reason. `close` waits for the same calls.
    *

@@ -37,6 +37,8 @@ const ofCode: { readonly [C in BusCode]: Exit } = {
   Unreachable: exits.unreachable,
   DiskFull: exits.unreachable,
   StoreBroken: exits.unreachable,
+  SpoolFull: exits.timedOut,
+  SpoolBroken: exits.unreachable,
   Closed: exits.unreachable,
   Incompatible: exits.failed,
   Conflict: exits.failed,

@@ -260,6 +260,10 @@ class EmbeddedLog {
       }),
       topics: this.call(() => topics.all()),
       bounds: this.call((topic: string) => this.bounds(topic)),
+      storedBytes: this.call((topic: string) => {
+        this.log.refresh();
+        return topics.storedBytes(topic);
+      }),
       openTransactions: () => Promise.resolve([]),
       peek: this.call((topic: string, from: Place, max: ReadMax) => this.peek(topic, from, max)),
       dropGroup: this.call((group: string, topic: string) => groups.drop(group, topic)),

@@ -1,5 +1,5 @@
 /** Opens all ports of one bus between the processes of one machine, in one shared directory. */
-import type { Clock, Random } from '../base/clock';
+import { every, type Clock, type Random } from '../base/clock';
 import { BusError, errorMessage } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
@@ -7,7 +7,7 @@ import type { Log } from '../ports/log';
 import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
-import { openDirectory, refuse } from './directory/directory';
+import { openDirectory, refuse, type Directory } from './directory/directory';
 import { newAddress } from './directory/process-liveness';
 import { openEmbeddedLog } from './log';
 import { openMessenger } from './messenger';
@@ -42,25 +42,64 @@ export interface Embedded extends Closable {
  * log and messenger.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { dir, ns, name, clock, random, notices } = options;
+  const { dir, ns, clock, random, notices } = options;
   const directory = openDirectory(dir, ns, random);
-  /** Parts to close, the last opened first. */
-  const opened: Step[] = [];
-  const isOpen = (name: string, part: Closable): void => void opened.unshift([name, () => part.close()]);
-  try {
-    const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
-    isOpen('sockets', sockets);
-    const doorbells = openDoorbells({ directory, sockets, clock });
-    await removeLeftovers(directory, doorbells, clock);
-    const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, peers: doorbells });
-    isOpen('log', log);
+  return withParts(directory, async (isOpen) => {
+    const { sockets, doorbells, log } = await openLogIn(directory, options, isOpen);
     const settings = openSettings({ directory, doorbells, clock, random, notices });
     isOpen('settings', settings);
     const upkeep = new Upkeep(directory, random, notices);
     const registry = openRegistry({ directory, sockets, doorbells, upkeep, clock, notices });
     isOpen('registry', registry);
     const messenger = openMessenger({ sockets, instancesOf: (module) => registry.instancesOf(module) });
-    return { log, messenger, registry, settings, ...closable(teardown(directory.path, opened)) };
+    return { log, messenger, registry, settings };
+  });
+}
+
+/** Interval of the checks that the directory of a spool is complete. */
+const upkeepMs = 1_000;
+
+/**
+ * Opens the local log of a spool, in a directory that the processes of this machine share. Rejects like
+ * {@link openEmbedded}, also for the directory of an embedded bus.
+ */
+export async function openSpoolLog(options: EmbeddedOptions & { readonly dir: string }): Promise<SpoolLog> {
+  const { dir, ns, clock, random, notices } = options;
+  const directory = openDirectory(dir, ns, random, 'spool');
+  return withParts(directory, async (isOpen) => {
+    const { log } = await openLogIn(directory, options, isOpen);
+    const upkeep = new Upkeep(directory, random, notices);
+    const looking = every(clock, upkeepMs, () => void upkeep.look());
+    isOpen(
+      'upkeep',
+      closable(async () => looking.cancel()),
+    );
+    return { log };
+  });
+}
+export interface SpoolLog extends Closable {
+  readonly log: Log;
+}
+
+type IsOpen = (name: string, part: Closable) => void;
+
+/** Opens the log, and the sockets with which processes wake each other. */
+async function openLogIn(directory: Directory, { name, clock, random, notices }: EmbeddedOptions, isOpen: IsOpen) {
+  const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
+  isOpen('sockets', sockets);
+  const doorbells = openDoorbells({ directory, sockets, clock });
+  await removeLeftovers(directory, doorbells, clock);
+  const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, peers: doorbells });
+  isOpen('log', log);
+  return { sockets, doorbells, log };
+}
+
+/** Opens parts in the directory. Closing closes them, the last opened first. If opening fails, nothing stays open. */
+async function withParts<T>(directory: Directory, open: (isOpen: IsOpen) => Promise<T>): Promise<T & Closable> {
+  const opened: Step[] = [];
+  const isOpen: IsOpen = (name, part) => void opened.unshift([name, () => part.close()]);
+  try {
+    return { ...(await open(isOpen)), ...closable(teardown(directory.path, opened)) };
   } catch (error) {
     await runAll(opened); // a fault during closing must not hide the reason why opening failed
     if (error instanceof BusError) throw error;

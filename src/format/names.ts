@@ -34,6 +34,8 @@ export interface Names {
   events(module: string): string;
   parked(module: string): string;
   inbox(): string;
+  /** Returns the topic of a spool for records that the servers refuse. It never exists at the servers. */
+  refused(): string;
   /** Returns the group of the instances that share the work of the module. */
   workGroup(module: string, queue?: string): string;
   /**
@@ -54,6 +56,7 @@ export function namesIn(namespace: string): Names {
     events: (module) => topic(module, 'events'),
     parked: (module) => topic(module, 'parked'),
     inbox: () => `${ns}.inbox`,
+    refused: () => `${ns}.refused`,
     workGroup: work,
     listenGroup: (listener, as, entry) =>
       [ns, checkName('module', listener), checkName('as', as), ...checkEntry(entry)].join('.'),

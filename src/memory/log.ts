@@ -102,6 +102,10 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     topics: () => call('topics', '', () => topics.all()),
     openTransactions: () => Promise.resolve([]),
     bounds: (topic) => call('bounds', topic, () => topics.partitions(topic).map((partition) => partition.bounds())),
+    storedBytes: (topic) =>
+      call('storedBytes', topic, () =>
+        topics.partitions(topic).reduce((sum, partition) => sum + partition.storedBytes(), 0),
+      ),
     peek: (topic, from, max) =>
       call('peek', topic, () => topics.partition(topic, from.partition).from(from.offset, max)),
     groups: (isWanted = () => true) =>

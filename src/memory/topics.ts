@@ -111,6 +111,10 @@ export class Partition {
     return { partition: this.partition, start: this.start, end: this.end };
   }
 
+  storedBytes(): number {
+    return this.#records.reduce((sum, record) => sum + recordBytes(record), 0);
+  }
+
   /** Calls `wake` whenever the partition changes, until the returned function is called. */
   watch(wake: () => void): () => void {
     this.#wakes.add(wake);

@@ -258,6 +258,11 @@ export interface Log extends Closable {
   /** Returns the readable offsets of each partition of the topic. */
   bounds(topic: string): Promise<readonly Bounds[]>;
   /**
+   * Returns the bytes of the records of a topic that is not compacted. It reads counters, so it is cheap. Only logs
+   * that can be the local log of a spool have it.
+   */
+  storedBytes?(topic: string): Promise<number>;
+  /**
    * Returns open transactions that hide records of these partitions from readers. Logs without transactions return
    * `[]`.
    */

@@ -6,8 +6,9 @@ import type { Envelope } from '../format/envelope-fields';
 import { printEnvelope } from '../format/envelope-printer';
 import { partitionOf } from '../format/partition';
 import { type Append, PartialAppendError, type Place, type Topic } from '../ports/log';
+import type { Outbox } from '../ports/outbox';
 import type { EncodedCall, EncodedMessage, How } from './encode-messages';
-import type { MessagePlace, SenderParts, Submitted } from './types';
+import type { MessagePlace, Submitted } from './types';
 
 /** Limits of one append, so that a single write does not delay the writes of other topics. */
 const appendMessagesMax = 1_000;
@@ -40,8 +41,8 @@ export class AppendQueue {
   readonly #last = new Map<number, number>();
 
   constructor(
-    private readonly parts: Pick<SenderParts, 'log' | 'reached'>,
-    private readonly topic: Topic,
+    private readonly outbox: Outbox,
+    readonly topic: Topic,
     private readonly stamp: () => Envelope['stamp'],
     whole: Capacity,
   ) {
@@ -109,7 +110,7 @@ export class AppendQueue {
   }
 
   async #ensure(): Promise<void> {
-    this.#there ??= this.parts.log.ensure(this.topic);
+    this.#there ??= this.outbox.ensure(this.topic);
     try {
       await this.#there;
       this.#ready = true;
@@ -153,7 +154,7 @@ export class AppendQueue {
       }
     }
     try {
-      this.#settle(sent, records.length > 0 ? await this.parts.log.append(this.topic.name, records) : []);
+      this.#settle(sent, records.length > 0 ? await this.outbox.append(this.topic.name, records) : []);
     } catch (error) {
       this.#settle(sent, error instanceof PartialAppendError ? error.places : [], error);
     }
@@ -183,7 +184,7 @@ export class AppendQueue {
   }
 
   #results({ messages }: PendingSend, places: readonly (Place | undefined)[], first: number): readonly Submitted[] {
-    const [{ reached }, topic] = [this.parts, this.topic.name];
+    const [{ reached }, topic] = [this.outbox, this.topic.name];
     return messages.map(({ id }, n) => {
       const place = places[first + n];
       return place

@@ -7,14 +7,19 @@ import { moduleOf } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
 import type { Envelope } from '../format/envelope-fields';
 import type { Topic } from '../ports/log';
+import { outboxOf, type Outbox } from '../ports/outbox';
 import { AppendQueue } from './append-queue';
 import { messageEncoder, type How } from './encode-messages';
 import { eventTopic, workTopic } from './topics';
-import type { GivenIds, Sender, SenderParts, Submitted } from './types';
+import type { MessagePlace, Sender, SenderParts, SendOptions, Submitted } from './types';
+
+/** Time for which `until: 'broker'` waits for the servers, in ms. */
+const untilMsDefault = 5_000;
 
 export function openSender(parts: SenderParts): Sender {
   const encode = messageEncoder(parts);
   const queues = new Map<string, AppendQueue>();
+  const outbox = parts.spool ?? outboxOf(parts.log, parts.reached);
   /** Bytes of all topics together. */
   const whole = new Capacity({ count: Infinity, bytes: 2 * limits.sendingBytesMax });
   let position = 0;
@@ -30,7 +35,7 @@ export function openSender(parts: SenderParts): Sender {
     const topic = topicOf(parts, entry);
     const found = queues.get(topic.name);
     if (found) return found;
-    const made = new AppendQueue(parts, topic, stamp, whole);
+    const made = new AppendQueue(outbox, topic, stamp, whole);
     queues.set(topic.name, made);
     if (entry.kind === 'event') parts.publishes?.(topic.name);
     return made;
@@ -40,7 +45,7 @@ export function openSender(parts: SenderParts): Sender {
     entry: AnyEntry,
     inputs: readonly unknown[],
     how: How = 'one',
-    ids?: GivenIds,
+    options: SendOptions = {},
   ): Promise<readonly Submitted[]> {
     if (closedMs !== undefined) {
       throw new BusError('Closed', `the bus of ${parts.self.instance} was closed`, {
@@ -52,21 +57,52 @@ export function openSender(parts: SenderParts): Sender {
     if (inputs.length > limits.sendingMax) throw tooMany(entry, inputs.length);
     const queue = queueOf(entry);
     queue.mustHaveRoom(inputs.length);
-    const answers = await queue.send(inputs.length, how, encode(entry, inputs, how, ids));
+    const answers = await queue.send(inputs.length, how, encode(entry, inputs, how, options.ids));
     if (parts.notices.watched) {
       for (const { id } of answers) parts.notices.emit({ type: 'sent', kind: entry.kind, entry: entry.name, id });
     }
-    return answers;
+    return outbox.forwarded ? forwarded(outbox, queue.topic.name, answers, options) : answers;
   }
 
   return {
     send,
-    lastPlaces: () => [...queues.keys()].sort().flatMap((topic) => queues.get(topic)?.lastPlaces() ?? []),
+    async lastPlaces() {
+      const places = [...queues.keys()].sort().flatMap((topic) => queues.get(topic)?.lastPlaces() ?? []);
+      return atServers(outbox, places);
+    },
     ...closable(async () => {
       closedMs = parts.clock.now();
       await Promise.all([...queues.values()].map((queue) => queue.idle()));
     }),
   };
+}
+
+/**
+ * Returns the answers of messages that go to the servers through the spool. They have a place once the servers have
+ * them.
+ */
+async function forwarded(
+  outbox: Outbox,
+  topic: string,
+  answers: readonly Submitted[],
+  { until, timeoutMs = untilMsDefault }: SendOptions,
+): Promise<readonly Submitted[]> {
+  const places = answers.flatMap(({ place }) => place ?? []);
+  const found = until === 'broker' ? await outbox.forwarded?.(topic, places, timeoutMs) : undefined;
+  return answers.map(({ id }, n) => {
+    const place = found?.[n];
+    return { id, reached: found ? 'broker' : 'disk', ...(place && { place: { topic, ...place } }) };
+  });
+}
+
+/** Waits until the servers have the records at these places, and returns their places there. */
+async function atServers(outbox: Outbox, places: readonly MessagePlace[]): Promise<readonly MessagePlace[]> {
+  if (!outbox.forwarded) return places;
+  const found = places.map(async (place) => {
+    const all = await outbox.forwarded?.(place.topic, [place], Infinity).catch(() => undefined); // it was refused
+    return all?.[0] && { topic: place.topic, ...all[0] };
+  });
+  return (await Promise.all(found)).filter((place) => place !== undefined);
 }
 
 function topicOf({ ns, keepMs }: SenderParts, entry: AnyEntry): Topic {

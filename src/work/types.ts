@@ -8,6 +8,7 @@ import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { MakeIdWindow } from '../delivery/id-window';
 import type { Log, Topic } from '../ports/log';
+import type { Outbox } from '../ports/outbox';
 import type { MakeFilter } from './progress/duplicate-filter';
 import type { RetainedPartitions } from './progress/retained';
 import type { MakeUnkept } from './progress/unkept';
@@ -146,6 +147,8 @@ export interface SenderParts {
   readonly incarnation: string;
   /** Durability of an append to this log: 'disk' survives a restart of this machine, 'broker' survives its loss. */
   readonly reached: Submitted['reached'];
+  /** Spool in front of the log. Default: messages are appended to the log. */
+  readonly spool?: Outbox | undefined;
   /** Largest body, in bytes. Default: limits.messageBytesMax. */
   readonly messageBytesMax?: number;
   /** Called before the first event of this sender to a topic. */
@@ -168,6 +171,15 @@ export interface Submitted {
 }
 /** Returns the id that the caller gives to a message. The index is the one in the list of its call. */
 export type GivenIds = (input: unknown, index: number) => string;
+/** Options of a call. Undefined ones are not set. */
+export interface SendOptions {
+  /** Ids that the caller gives to the messages. */
+  readonly ids?: GivenIds | undefined;
+  /** Durability that the call needs. */
+  readonly until?: 'disk' | 'broker' | undefined;
+  /** Time for which the call waits for the servers, in ms. Default 5,000. */
+  readonly timeoutMs?: number | undefined;
+}
 /** Sends work and events of one bus, in the order of the calls. `close` waits for the messages in flight. */
 export interface Sender extends Closable {
   /**
@@ -181,8 +193,11 @@ export interface Sender extends Closable {
     entry: AnyEntry,
     inputs: readonly unknown[],
     how?: 'one' | 'list',
-    ids?: GivenIds,
+    options?: SendOptions,
   ): Promise<readonly Submitted[]>;
-  /** Returns the last place of this sender in each partition that it has written, by topic and partition. */
-  lastPlaces(): readonly MessagePlace[];
+  /**
+   * Returns the last place of this sender in each partition that it has written, by topic and partition. With a spool
+   * it waits until the servers have all messages that were appended before the call.
+   */
+  lastPlaces(): Promise<readonly MessagePlace[]>;
 }

@@ -52,8 +52,8 @@ describe('the outlook of a retry', () => {
     const codes = Object.keys(busCodes) as BusCode[]; // the keys of a table by code
     const of = (outlook: string): BusCode[] => codes.filter((code) => outlookOf(withCode(code)) === outlook);
     expect(of('final')).toEqual(['Invalid', 'TooLarge', 'Cancelled', 'Closed', 'Conflict']);
-    expect(of('operator')).toEqual(['StoreBroken', 'Incompatible', 'NotAllowed', 'Config']);
-    expect(of('transient')).toHaveLength(codes.length - 9);
+    expect(of('operator')).toEqual(['StoreBroken', 'SpoolBroken', 'Incompatible', 'NotAllowed', 'Config']);
+    expect(of('transient')).toHaveLength(codes.length - 10);
   });
 
   test('errors for values that code cannot handle are final, unknown ones transient', () => {
@@ -87,7 +87,7 @@ describe('retryable', () => {
   it('ignores missing details: only three codes stay retryable', () => {
     const codes = Object.keys(busCodes) as BusCode[]; // the keys of a table by code
     const retryable = codes.filter((code) => new BusError(code, 'm', undefined as never).retryable);
-    expect(retryable).toEqual(['NoHandler', 'Overloaded']);
+    expect(retryable).toEqual(['NoHandler', 'Overloaded', 'SpoolFull']);
   });
 });
 

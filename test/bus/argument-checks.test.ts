@@ -67,7 +67,8 @@ test.each([
   ['submit', m.w, { id: 7 }, 'bus.submit(m.w): id is 7; it must be a string'],
   ['submitAll', m.w, { id: 'x' }, "bus.submitAll(m.w): id is 'x'; it must be a function"],
   ['publishAll', m.e, { id: 'x' }, "bus.publishAll(m.e): id is 'x'; it must be a function"],
-  ['publish', m.e, { timeoutMs: 5 }, "bus.publish(m.e): 'timeoutMs' is not an option; the options are until, id"],
+  ['publish', m.e, { timeoutMs: -5 }, 'bus.publish(m.e): timeoutMs is -5; it must be a number of ms, 0 or more'],
+  ['publish', m.e, { to: 'm#1' }, "bus.publish(m.e): 'to' is not an option; the options are until, timeoutMs, id"],
   ['broadcast', m.b, { until: 'disk' }, "bus.broadcast(m.b): 'until' is not an option"],
 ] as const)('bus.%s of %p rejects the options %p', async (verb, entry, options, message) => {
   await expect(loose[verb](entry, 1, options)).rejects.toMatchObject({ code: 'Config', message });

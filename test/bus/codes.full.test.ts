@@ -112,7 +112,7 @@ const provoke: { readonly [C in BusCode]?: () => Promise<unknown> } = {
   },
 };
 /** Codes that the embedded transport does not return. */
-const later: readonly BusCode[] = ['NotAllowed'];
+const later: readonly BusCode[] = ['NotAllowed', 'SpoolFull', 'SpoolBroken'];
 
 function open() {
   const name = `web#${randomHex(systemRandom, 24)}`;

@@ -42,7 +42,7 @@ function open(change: Partial<VerbsParts> = {}) {
         calls.push(['send', entry.name, inputs, how]);
         return inputs.map((_, n) => ({ id: `m${n}`, reached: 'disk' }));
       },
-      lastPlaces: () => [],
+      lastPlaces: async () => [],
     },
     broadcaster: { broadcast: (entry, input) => records('broadcast', { id: 'm1' })(entry.name, input) },
     subscriptions: { listen: (topic, entry) => records('plain', served)(topic.name, entry.name) },
@@ -114,7 +114,7 @@ describe('flush', () => {
       new Promise<{ id: string; reached: 'disk' }[]>((resolve, reject) => {
         sends.push((error) => (error ? reject(error) : resolve([{ id: 'm', reached: 'disk' }])));
       });
-    return { ...open({ sender: { send, lastPlaces: () => [place] } }), sends };
+    return { ...open({ sender: { send, lastPlaces: async () => [place] } }), sends };
   }
 
   test.each(['submit', 'submitAll', 'publish', 'publishAll'])('waits for an open %s', async (verb) => {

@@ -1,6 +1,7 @@
 import { Capacity } from '../../src/base/bounded';
 import { deferred } from '../../src/base/lifecycle';
-import type { Append, Log, Topic } from '../../src/ports/log';
+import type { Append, Topic } from '../../src/ports/log';
+import type { Outbox } from '../../src/ports/outbox';
 import { AppendQueue } from '../../src/work/append-queue';
 import type { EncodedMessage } from '../../src/work/encode-messages';
 import { topic } from '../support/work-queue';
@@ -16,13 +17,14 @@ const message = (id: string): EncodedMessage => ({
 /** A queue, and the appends that it has made. `ensure` replaces the creation of the topic. */
 function open(ensure: (topic: Topic) => Promise<Topic> = async (one) => one) {
   const appends: (readonly Append[])[] = [];
-  const log = {
+  const outbox: Outbox = {
+    reached: 'disk',
     ensure,
     append: async (_topic: string, records: readonly Append[]) => (appends.push(records), []),
-  } as unknown as Log; // the queue calls nothing else
+  };
   let position = 0;
   const stamp = () => ({ incarnation: '9f86d081884c7d65', position: ++position });
-  const queue = new AppendQueue({ log, reached: 'disk' }, topic, stamp, new Capacity({ count: Infinity, bytes: 1e6 }));
+  const queue = new AppendQueue(outbox, topic, stamp, new Capacity({ count: Infinity, bytes: 1e6 }));
   const stamps = (): (readonly (string | undefined)[])[] =>
     appends.map((records) => records.map(({ headers }) => headers['bus']?.split(' ')[5]?.split(':')[1]));
   const ids = (): (readonly (string | undefined)[])[] =>

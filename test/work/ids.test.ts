@@ -23,7 +23,7 @@ function oneKey() {
   const take = (p: MemoryProcess, more: Partial<Queue> = {}) =>
     r.take(p, resize, ({ n }, { id }) => void handled.push(`${p.name} ${n} ${id}`), more);
   const send = (id: string | undefined, n = 1) =>
-    sender.send(resize, [{ n, key: 'k' }], 'one', id === undefined ? undefined : () => id);
+    sender.send(resize, [{ n, key: 'k' }], 'one', { ids: id === undefined ? undefined : () => id });
   /** Sends this many jobs without an id. */
   const fill = async (count: number) => {
     const some = Array.from({ length: count }, (_, n) => ({ n: n % 100, key: 'k' }));
@@ -86,7 +86,7 @@ test('a message is redelivered after a failed attempt, although its id is known'
     attempts.push(attempt);
     if (attempt < 3) throw new Error('not yet');
   });
-  await r.sender(p).send(resize, [{ n: 1 }], 'one', () => 'x');
+  await r.sender(p).send(resize, [{ n: 1 }], 'one', { ids: () => 'x' });
   await r.clock.advance(10_000);
   expect(attempts).toEqual([1, 2, 3]);
 });
@@ -129,7 +129,7 @@ test('the same id in another partition is another message', async () => {
   let handled = 0;
   await r.take(p, resize, () => void handled++);
   const sender = r.sender(p);
-  for (const key of ['k', 'another']) await sender.send(resize, [{ n: 1, key }], 'one', () => 'x');
+  for (const key of ['k', 'another']) await sender.send(resize, [{ n: 1, key }], 'one', { ids: () => 'x' });
   await r.clock.advance(1_000);
   expect(handled).toBe(2);
 });
@@ -140,7 +140,8 @@ test('without a key, the same id is sent to the same partition', async () => {
   const { resize: keyless } = loose();
   let handled = 0;
   await r.take(p, keyless, () => void handled++);
-  for (const name of ['s', 't', 'u']) await r.sender(r.process(name)).send(keyless, [{ n: 1 }], 'one', () => 'x');
+  for (const name of ['s', 't', 'u'])
+    await r.sender(r.process(name)).send(keyless, [{ n: 1 }], 'one', { ids: () => 'x' });
   await r.clock.advance(1_000);
   expect(handled).toBe(1);
 });
@@ -171,7 +172,7 @@ test('a replayed message is handled, although its id is known', async () => {
     handled.push(`${n} ${id}`);
   });
   const sender = r.sender(p);
-  const send = () => sender.send(resize, [{ n: 1 }], 'one', () => 'x');
+  const send = () => sender.send(resize, [{ n: 1 }], 'one', { ids: () => 'x' });
   await send();
   await r.clock.advance(1_000);
   isBroken = false;

@@ -123,7 +123,7 @@ test('calls that share an append each get the places of their own messages', asy
 
 test('the last place of each partition is known, also of the stored part of a failed list', async () => {
   const { sender, process } = open();
-  expect(sender.lastPlaces()).toEqual([]);
+  expect(await sender.lastPlaces()).toEqual([]);
   const answers = [
     ...(await sender.send(sharpen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16])),
     ...(await sender.send(added, [{ n: 1 }])),
@@ -133,14 +133,14 @@ test('the last place of each partition is known, also of the stored part of a fa
   );
   const byName = (a: MessagePlace, b: MessagePlace): number =>
     a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1;
-  expect(sender.lastPlaces()).toEqual([...last.values()].toSorted(byName));
+  expect(await sender.lastPlaces()).toEqual([...last.values()].toSorted(byName));
 
   const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
   const places = [{ partition: 2, offset: 7 }, undefined, { partition: 2, offset: 5 }];
   const append = () => Promise.reject(new PartialAppendError(refusal, new Map([[1, refusal]]), 3, places));
   const partial = open({ log: { ...process.log, append } }).sender;
   await expect(partial.send(sharpen, [1, 2, 3], 'list')).rejects.toMatchObject({ code: 'TooLarge' });
-  expect(partial.lastPlaces()).toEqual([{ topic: 't.photos.work.slow', partition: 2, offset: 7 }]);
+  expect(await partial.lastPlaces()).toEqual([{ topic: 't.photos.work.slow', partition: 2, offset: 7 }]);
 });
 
 heavy('one append has at most 1,000 messages of different calls', async () => {

@@ -10,10 +10,15 @@ import { randomHex } from '../../base/clock';
 import { BusError, isCode, errorMessage, sentence } from '../../base/errors';
 import { addressCharactersMax } from './process-liveness';
 
+/** Use of a directory: the embedded transport, or the spool in front of Kafka. One cannot be opened as the other. */
+export type DirectoryUse = 'directory' | 'spool';
+const uses = { directory: 'the directory of an embedded bus', spool: 'a spool' } as const;
+
 /** The shared directory and its parts, as absolute paths. Only the owner has access to them (0700, files 0600). */
 export interface Directory {
   readonly path: string;
   readonly ns: string;
+  readonly use: DirectoryUse;
   /** Folder with one socket for each open bus. */
   readonly sockets: string;
   /** Folder with one small file for each announced instance. */
@@ -41,7 +46,12 @@ export function defaultDirectory(ns: string): string {
  * user, is open to other users, or holds foreign files. Also throws Config for a newer layout, another namespace, a
  * network file system, or a path too long for a socket. An existing directory that is refused is left unchanged.
  */
-export function openDirectory(dir: string | undefined, ns: string, random: Random): Directory {
+export function openDirectory(
+  dir: string | undefined,
+  ns: string,
+  random: Random,
+  use: DirectoryUse = 'directory',
+): Directory {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(ns)) {
     refuse(`ns ${JSON.stringify(ns)} is not a name`, 'use 1 to 64 letters, digits, dots, dashes or underscores');
   }
@@ -54,12 +64,13 @@ export function openDirectory(dir: string | undefined, ns: string, random: Rando
   const directory = {
     path: at,
     ns,
+    use,
     sockets: path.join(at, 's'),
     instances: path.join(at, 'instances'),
     settings: path.join(at, 'settings'),
   };
-  if (!checkMarker(at, ns)) attempt(at, () => writeMarker(at, ns, random));
-  checkMarker(at, ns);
+  if (!checkMarker(at, ns, use)) attempt(at, () => writeMarker(at, ns, random, use));
+  checkMarker(at, ns, use);
   attempt(at, () => {
     for (const part of [directory.sockets, directory.instances, directory.settings]) {
       fs.mkdirSync(part, { recursive: true, mode: 0o700 });
@@ -139,7 +150,7 @@ function checkOwner(at: string, found: fs.Stats): void {
 }
 
 /** Returns whether the marker exists. Throws Config for a directory that busbar must not use. */
-function checkMarker(at: string, ns: string): boolean {
+function checkMarker(at: string, ns: string, use: DirectoryUse): boolean {
   const file = markerFile(at);
   // List the names before looking for the marker. Another process that has just written the marker immediately adds
   // files beside it, and these would be taken for foreign ones.
@@ -161,6 +172,10 @@ function checkMarker(at: string, ns: string): boolean {
       'update busbar, or set dir to another one',
     );
   }
+  if (marker.busbar !== use) {
+    const [found, wanted] = [uses[marker.busbar], uses[use]];
+    refuse(`${at} is ${found}, not ${wanted}`, `set ${use === 'spool' ? 'spool' : 'dir'} to another directory`);
+  }
   if (marker.ns !== ns)
     refuse(`${at} belongs to ns ${marker.ns}, not ${ns}`, `set ns to ${marker.ns}, or set dir to another one`);
   return true;
@@ -171,22 +186,23 @@ export function markerFile(at: string): string {
 }
 
 /** Returns the content of a marker, or undefined if the text is not that of a marker. */
-export function readMarker(text: string): { layout: number; ns: string } | undefined {
+export function readMarker(text: string): { busbar: DirectoryUse; layout: number; ns: string } | undefined {
   try {
     const marker: unknown = JSON.parse(text);
     if (typeof marker !== 'object' || marker === null || !('layout' in marker) || !('ns' in marker)) return undefined;
     const { layout: found, ns } = marker;
-    return typeof found === 'number' && typeof ns === 'string' ? { layout: found, ns } : undefined;
+    const busbar = 'busbar' in marker && marker.busbar === 'spool' ? 'spool' : 'directory';
+    return typeof found === 'number' && typeof ns === 'string' ? { busbar, layout: found, ns } : undefined;
   } catch {
     return undefined;
   }
 }
 
 /** Writes the marker in full or not at all. If two processes write it at the same time, the first one's is kept. */
-export function writeMarker(at: string, ns: string, random: Random): void {
+export function writeMarker(at: string, ns: string, random: Random, use: DirectoryUse): void {
   const draft = path.join(at, `~${markerName}.${randomHex(random, 32)}`);
   try {
-    fs.writeFileSync(draft, `${JSON.stringify({ busbar: 'directory', layout, ns })}\n`, { mode: 0o600, flag: 'wx' });
+    fs.writeFileSync(draft, `${JSON.stringify({ busbar: use, layout, ns })}\n`, { mode: 0o600, flag: 'wx' });
     fs.linkSync(draft, markerFile(at));
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error;

@@ -89,7 +89,7 @@ export class Upkeep {
     if (found === undefined) {
       // Remove a damaged marker, or a symbolic link without a target: both would block the write.
       if (fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined) fs.rmSync(file, { force: true });
-      writeMarker(this.directory.path, this.directory.ns, this.random);
+      writeMarker(this.directory.path, this.directory.ns, this.random, this.directory.use);
       this.reportMade(file);
     } else if (found.ns !== this.directory.ns) {
       return { reason: `${file} names ns ${found.ns}, but this bus has ns ${this.directory.ns}`, final: false };

@@ -8,7 +8,7 @@ import type { Append, Place, Topic } from '../../ports/log';
 import { encodeAppends } from './encode-appends';
 import { kinds, newestKey, partitionKey, PlaceKeys } from './keys';
 
-import { mark, type Topics } from './topics';
+import { encodeCount, mark, type Edge, type Topics } from './topics';
 
 /** A transaction blocks every other writer, so batches stay short. */
 const batchRecordsMax = 1000;
@@ -54,7 +54,7 @@ interface PartitionQueue {
   readonly endKey: Buffer;
   readonly waiting: Item[];
   /** End of the partition when this process last knew it; undefined if it must be read. */
-  end: number | undefined;
+  end: Edge | undefined;
   busy: boolean;
 }
 
@@ -213,10 +213,11 @@ export class Appender {
    */
   private async tryWrite(queue: PartitionQueue, batch: readonly Item[]): Promise<boolean> {
     try {
-      const first = queue.topic.compacted ? this.readEnd(queue) : (queue.end ?? this.readEnd(queue));
-      const end = first + batch.length;
+      const before = queue.topic.compacted ? this.readEnd(queue) : (queue.end ?? this.readEnd(queue));
+      const first = before.offset;
+      const end = after(before, batch);
       const changes = queue.topic.compacted ? this.compacting(queue, batch, first) : plain(queue, batch, first);
-      changes.push({ key: queue.endKey, value: mark, version: end });
+      changes.push({ key: queue.endKey, value: encodeCount(end.bytes), version: end.offset });
       for (const { call } of batch) call.writing += 1;
       const written = await this.parts.store.write({ key: queue.endKey, version: first }, changes, 'append');
       queue.end = written ? end : undefined;
@@ -234,9 +235,9 @@ export class Appender {
     }
   }
 
-  private readEnd(queue: PartitionQueue): number {
+  private readEnd(queue: PartitionQueue): Edge {
     this.parts.store.refresh();
-    return this.parts.topics.bounds(queue.topic.name, queue.partition).end;
+    return this.parts.topics.edge(queue.topic.name, queue.partition, 'end');
   }
 
   private settle(queue: PartitionQueue, batch: readonly Item[], first: number): void {
@@ -279,6 +280,11 @@ export class Appender {
   }
 }
 
+/** Returns the end of the partition after a batch. */
+function after({ offset, bytes }: Edge, batch: readonly Item[]): Edge {
+  const added = batch.reduce((sum, item) => sum + item.bytes.length, 0);
+  return { offset: offset + batch.length, bytes: bytes === undefined ? undefined : bytes + added };
+}
 function plain(queue: PartitionQueue, batch: readonly Item[], first: number): Change[] {
   return batch.map((item, index) => ({ key: queue.keys.at(first + index), value: item.bytes }));
 }

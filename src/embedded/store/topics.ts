@@ -6,6 +6,28 @@ import { behind, checkName, keyOf, kinds, partitionKey } from './keys';
 
 /** Value of entries of which only the version matters. */
 export const mark = Buffer.from([1]);
+
+const countBytes = 6;
+/** Encodes a number of bytes as the value of an end or a start. */
+export function encodeCount(count: number | undefined): Buffer {
+  if (count === undefined) return mark;
+  const bytes = Buffer.allocUnsafe(countBytes);
+  bytes.writeUIntBE(count, 0, countBytes);
+  return bytes;
+}
+function decodeCount(value: Buffer | undefined): number | undefined {
+  return value?.length === countBytes ? value.readUIntBE(0, countBytes) : undefined;
+}
+
+/** End or start of a partition. */
+export interface Edge {
+  readonly offset: number;
+  /**
+   * Bytes of all records that were ever before it. Undefined in compacted topics, and in partitions to which a version
+   * without the count has written.
+   */
+  readonly bytes: number | undefined;
+}
 /** Most partitions of a topic, since their numbers take two bytes of a key. */
 const partitionsMax = 65_535;
 
@@ -38,9 +60,10 @@ export class Topics {
   private async create(topic: Topic): Promise<Topic> {
     const { name, partitions, compacted, keepMs } = topic;
     const key = keyOf(kinds.topic, [name]);
+    const none = encodeCount(compacted ? undefined : 0);
     const bounds = Array.from({ length: partitions }, (_, partition) => [
-      { key: partitionKey(kinds.start, [name], partition), value: mark, version: 0 },
-      { key: partitionKey(kinds.end, [name], partition), value: mark, version: 0 },
+      { key: partitionKey(kinds.start, [name], partition), value: none, version: 0 },
+      { key: partitionKey(kinds.end, [name], partition), value: none, version: 0 },
     ]).flat();
     const value = Buffer.from(JSON.stringify({ name, partitions, compacted, keepMs }));
     // If another process created the topic first, its topic is the one that counts.
@@ -79,12 +102,24 @@ export class Topics {
     const keys = this.keysOf(topic, partition);
     const start = this.store.version(keys.start);
     const end = this.store.version(keys.end);
-    if (start === undefined || end === undefined)
-      throw fault(
-        `topic '${topic}' has no partition ${partition}`,
-        'Use a partition below the number that the topic has.',
-      );
+    if (start === undefined || end === undefined) throw noPartition(topic, partition);
     return { partition, start, end };
+  }
+
+  /** Returns the start or the end of a partition with its bytes, as of the last refresh. Throws like `bounds`. */
+  edge(topic: string, partition: number, which: 'start' | 'end'): Edge {
+    const entry = this.store.entry(this.keysOf(topic, partition)[which]);
+    if (entry === undefined) throw noPartition(topic, partition);
+    return { offset: entry.version, bytes: decodeCount(entry.value) };
+  }
+  /** Returns the bytes of all records of a topic, without the partitions that are not counted. */
+  storedBytes(topic: string): number {
+    let sum = 0;
+    for (let partition = 0; partition < this.get(topic).partitions; partition++) {
+      const [start, end] = [this.edge(topic, partition, 'start'), this.edge(topic, partition, 'end')];
+      sum += (end.bytes ?? 0) - (start.bytes ?? 0);
+    }
+    return sum;
   }
 
   /** Returns whether the partition still ends at `end`. It is cheap enough to be polled. */
@@ -110,6 +145,12 @@ function parseTopic(value: Buffer): Topic {
   return JSON.parse(value.toString()) as Topic; // only `create` above writes these
 }
 
+function noPartition(topic: string, partition: number): BusError<'Config'> {
+  return fault(
+    `topic '${topic}' has no partition ${partition}`,
+    'Use a partition below the number that the topic has.',
+  );
+}
 const noTopicRemedy = 'Start an instance that serves the module or publishes its events, which creates the topic.';
 function fault(message: string, remedy: string): BusError<'Config'> {
   return new BusError('Config', message, { faults: [message] }, undefined, remedy);

@@ -9,7 +9,7 @@ import type { GroupOfTopic, Topic } from '../../ports/log';
 import { Aging } from './aging';
 import { kinds, partitionKey, PlaceKeys } from './keys';
 import { timeOf } from './record-format';
-import { mark, type Topics } from './topics';
+import { encodeCount, type Edge, type Topics } from './topics';
 
 /**
  * Records removed in one transaction, which takes about a millisecond. It is fewer while the disk has no room for the
@@ -77,40 +77,41 @@ export class Trimmer {
     // Each step moves the start forward, or finds that another process did.
     const step = async (records: number, kind?: WriteKind): Promise<boolean> => {
       this.store.refresh();
-      const { start, end } = this.topics.bounds(topic, partition);
-      const to = Math.min(before, end);
-      if (start >= to) return false;
+      const start = this.topics.edge(topic, partition, 'start');
+      const to = Math.min(before, this.topics.bounds(topic, partition).end);
+      if (start.offset >= to) return false;
       const { changes, next } = this.changesOf(keys, start, to, records);
-      if (await this.moveStart(topic, partition, start, next, changes, kind)) removed += next - start;
+      if (await this.moveStart(topic, partition, start, next, changes, kind)) removed += next.offset - start.offset;
       return true;
     };
     await inSteps(() => this.closed, step);
     return removed;
   }
 
-  private changesOf(keys: PlaceKeys, start: number, to: number, records: number): { changes: Change[]; next: number } {
+  private changesOf(keys: PlaceKeys, start: Edge, to: number, records: number): { changes: Change[]; next: Edge } {
     const changes: Change[] = [];
-    let next = to;
-    this.store.scan(keys.at(start), keys.at(to), (key) => {
+    let [next, bytes] = [to, 0];
+    this.store.scan(keys.at(start.offset), keys.at(to), (key, { value }) => {
       changes.push({ key, value: null });
+      bytes += value.length;
       if (changes.length < records) return true;
       next = keys.offsetOf(key) + 1;
       return false;
     });
-    return { changes, next };
+    return { changes, next: { offset: next, bytes: start.bytes === undefined ? undefined : start.bytes + bytes } };
   }
 
   private moveStart(
     topic: string,
     partition: number,
-    from: number,
-    to: number,
+    from: Edge,
+    to: Edge,
     changes: Change[],
     kind?: WriteKind,
   ): Promise<boolean> {
     const key = partitionKey(kinds.start, [topic], partition);
-    changes.push({ key, value: mark, version: to });
-    return this.store.within(this.store.write({ key, version: from }, changes, kind));
+    changes.push({ key, value: encodeCount(to.bytes), version: to.offset });
+    return this.store.within(this.store.write({ key, version: from.offset }, changes, kind));
   }
 
   /** Removes everything that is too old, in one pass over all topics. */

@@ -23,7 +23,7 @@ function open(writesTaken: number): Appender {
       return true;
     },
   } as unknown as Store;
-  const topics = { get: () => topic, bounds: () => ({ start: 0, end: 0 }) } as unknown as Topics;
+  const topics = { get: () => topic, edge: () => ({ offset: 0, bytes: 0 }) } as unknown as Topics;
   return new Appender({ store, topics, clock: virtualClock(), random: seededRandom(1), appended: () => undefined });
 }
 

@@ -1,0 +1,169 @@
+/** Sends the messages of the spool to the servers, together with the other processes of this machine. */
+import { every, type Clock, type Timer } from '../base/clock';
+import { errorMessage, type BusError } from '../base/errors';
+import { allEnded, closable, type Closable } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import type { Log, Member, OwnedPartition, Owner, Stored, Topic } from '../ports/log';
+import { PartitionDrain } from './partition-drain';
+
+/** Group of the processes that send. */
+export const drainGroup = 'drain';
+/** Interval of the searches for topics that other processes created. */
+const searchMs = 1_000;
+/** Time for which nothing could be sent before it is reported. */
+const reportMs = 5_000;
+
+export interface DrainParts {
+  readonly clock: Clock;
+  readonly notices: Notices;
+  /** Log of the servers. */
+  readonly log: Pick<Log, 'ensure' | 'append'>;
+  readonly local: Log;
+  /** Parks a record that the servers refuse for good. */
+  readonly park: (topic: string, record: Stored, error: BusError) => Promise<void>;
+  /** Called after each commit. */
+  readonly committed: (topic: string) => void;
+  /** Called with the reason when messages wait because they cannot be sent, and with undefined when none does. */
+  readonly failing: (reason: string | undefined) => void;
+}
+
+export class Drain implements Closable {
+  readonly #topics = new Map<string, TopicDrain>();
+  readonly #search: Timer;
+  #searching: Promise<void> | undefined;
+  #reported: string | undefined;
+  readonly #closer = closable(() => this.#close());
+  readonly close = (): Promise<void> => this.#closer.close();
+
+  constructor(private readonly parts: DrainParts) {
+    this.#search = every(parts.clock, searchMs, () => {
+      void this.search();
+      this.#report();
+    });
+  }
+
+  /** Topics of the spool that this process has found. */
+  get topics(): Iterable<string> {
+    return this.#topics.keys();
+  }
+
+  /** Sends the messages of all topics of the spool. Never rejects: the next search repeats what failed. */
+  search(): Promise<void> {
+    return (this.#searching ??= this.#find()
+      .catch((error: unknown) => this.#log('the topics of the spool cannot be read', error))
+      .finally(() => (this.#searching = undefined)));
+  }
+  async #find(): Promise<void> {
+    for (const topic of await this.parts.local.topics()) if (!topic.compacted) this.add(topic);
+  }
+
+  /** Sends the messages of one topic. */
+  add(topic: Topic): void {
+    if (this.#search === undefined) return;
+    const drain = this.#topics.get(topic.name) ?? new TopicDrain(topic, this.parts);
+    this.#topics.set(topic.name, drain);
+    drain.start().catch((error: unknown) => this.#log(`the messages for ${topic.name} cannot be sent`, error));
+  }
+
+  #log(message: string, error: unknown): void {
+    this.parts.notices.emit({ type: 'log', level: 'error', message, fields: { reason: errorMessage(error) } });
+  }
+
+  #report(): void {
+    const nowMs = this.parts.clock.mono();
+    const late = [...this.#topics.values()].flatMap((drain) => drain.failure(nowMs, reportMs) ?? []);
+    const reason = late.length === 0 ? undefined : late.join('; ');
+    if ((reason === undefined) === (this.#reported === undefined)) return;
+    this.#reported = reason;
+    this.parts.failing(reason);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+  async #close(): Promise<void> {
+    this.#search.cancel();
+    await this.#searching;
+    await allEnded(
+      'leaving the group of the spool',
+      [...this.#topics.values()].map((drain) => drain.close()),
+    );
+  }
+}
+
+/** Membership in the group of one topic. */
+class TopicDrain implements Owner {
+  readonly #partitions = new Map<number, PartitionDrain>();
+  /** Failing partitions: since when, and why. */
+  readonly #failing = new Map<number, { readonly sinceMs: number; reason: string }>();
+  #joining: Promise<Member> | undefined;
+  #ensuring: Promise<unknown> | undefined;
+  #isClosed = false;
+
+  constructor(
+    private readonly topic: Topic,
+    private readonly parts: DrainParts,
+  ) {}
+
+  /** Joins the group. Rejects if that fails; the next call tries again. */
+  async start(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#joining ??= this.parts.local.join(drainGroup, this.topic.name, this).catch((error: unknown) => {
+      this.#joining = undefined;
+      throw error;
+    });
+    await this.#joining;
+  }
+
+  onAssigned(owned: OwnedPartition): void {
+    const drain = new PartitionDrain(
+      {
+        clock: this.parts.clock,
+        topic: this.topic.name,
+        log: this.parts.log,
+        local: this.parts.local,
+        ensure: () => this.#ensure(),
+        park: (record, error) => this.parts.park(this.topic.name, record, error),
+        failing: (partition, reason) => this.#note(partition, reason),
+        committed: () => this.parts.committed(this.topic.name),
+      },
+      owned,
+    );
+    this.#partitions.set(owned.partition, drain);
+    void drain.run().finally(() => {
+      if (this.#partitions.get(owned.partition) === drain) this.#partitions.delete(owned.partition);
+    });
+  }
+  async onRevoked(partition: number): Promise<void> {
+    await this.#partitions.get(partition)?.stop();
+  }
+
+  /** Creates the topic at the servers, once for all partitions. */
+  #ensure(): Promise<unknown> {
+    return (this.#ensuring ??= this.parts.log.ensure(this.topic).catch((error: unknown) => {
+      this.#ensuring = undefined;
+      throw error;
+    }));
+  }
+
+  #note(partition: number, reason: string | undefined): void {
+    const known = this.#failing.get(partition);
+    if (reason === undefined) this.#failing.delete(partition);
+    else if (known) known.reason = reason;
+    else this.#failing.set(partition, { sinceMs: this.parts.clock.mono(), reason });
+  }
+
+  /** Returns a line about partitions that could not be sent for `forMs`. */
+  failure(nowMs: number, forMs: number): string | undefined {
+    const late = [...this.#failing.values()].filter(({ sinceMs }) => nowMs - sinceMs >= forMs);
+    const [first] = late;
+    if (!first) return undefined;
+    return `${late.length} of ${this.topic.partitions} partitions of ${this.topic.name} wait: ${first.reason}`;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const member = await this.#joining?.catch(() => undefined);
+    await member?.close();
+  }
+}

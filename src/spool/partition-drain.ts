@@ -1,0 +1,219 @@
+/** Sends one partition of the spool to the servers, in order, one list of records at a time. */
+import { sleep, type Clock, type Timer } from '../base/clock';
+import { errorMessage, isBusError, outlookOf, type BusError } from '../base/errors';
+import { aborted, deferred } from '../base/lifecycle';
+import {
+  OutOfRangeError,
+  PartialAppendError,
+  PartitionLostError,
+  type Log,
+  type OwnedPartition,
+  type Place,
+  type Stored,
+} from '../ports/log';
+import { addRefused, addShipped, decodeShipped, encodeShipped, nothingShipped, type Shipped } from './shipped';
+
+/** Limits of a list. It fits into one batch of the producer, so that it is written as a whole. */
+const listMax = { messages: 1_000, bytes: 384 * 1024 };
+const retryMsMin = 50;
+const retryMsMax = 2_000;
+/** Delay after a commit until sent records are removed, so that one step removes those of many lists. */
+const trimMs = 250;
+
+export interface PartitionDrainParts {
+  readonly clock: Clock;
+  readonly topic: string;
+  /** Log of the servers. */
+  readonly log: Pick<Log, 'append'>;
+  readonly local: Pick<Log, 'trim'>;
+  /** Resolves when the topic exists at the servers. Rejects if it cannot be created, or differs. */
+  readonly ensure: () => Promise<unknown>;
+  /** Keeps a record that the servers refuse for good. Resolves when it is durable. */
+  readonly park: (record: Stored, error: BusError) => Promise<void>;
+  /** Called with the reason when records cannot be sent, and with undefined when they are sent again. */
+  readonly failing: (partition: number, reason: string | undefined) => void;
+  /** Called when a commit was acknowledged. */
+  readonly committed: () => void;
+}
+
+export class PartitionDrain {
+  readonly #stopped = new AbortController();
+  #shipped: Shipped;
+  #next: number;
+  /** Offset below which everything is committed. */
+  #committed: number;
+  #trimTimer: Timer | undefined;
+  #trimming: Promise<void> = Promise.resolve();
+  #committing: Promise<void> | undefined;
+  #isDirty = false;
+  readonly #ended = deferred<void>();
+
+  constructor(
+    private readonly parts: PartitionDrainParts,
+    private readonly owned: OwnedPartition,
+  ) {
+    const { committed } = owned;
+    this.#shipped = committed ? decodeShipped(committed.state) : nothingShipped;
+    this.#next = committed?.offset ?? 0;
+    this.#committed = this.#next;
+  }
+
+  /** Sends until the partition is lost or {@link PartitionDrain.stop} is called. Never rejects. */
+  async run(): Promise<void> {
+    const { signal } = this.#stopped;
+    const { lost } = this.owned;
+    void aborted(lost).then(() => this.#stopped.abort());
+    if (lost.aborted) this.#stopped.abort();
+    this.#planTrim(); // of what an earlier owner has sent and not removed
+    while (!signal.aborted) await this.#step().catch((error: unknown) => this.#failed(error));
+    this.parts.failing(this.owned.partition, undefined);
+    this.#ended.resolve();
+  }
+
+  /** Stops sending, and commits what the servers acknowledged. The next owner sends a list in flight again. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#ended.promise;
+    await this.#committing;
+    this.#trimTimer?.cancel();
+    if (!this.owned.lost.aborted) this.#trim();
+    await this.#trimming;
+  }
+
+  async #step(): Promise<void> {
+    const records = await this.owned.read(this.#next, listMax, this.#stopped.signal);
+    const last = records.at(-1);
+    if (!last || !(await this.#ship(records))) return;
+    this.parts.failing(this.owned.partition, undefined);
+    this.#next = last.offset + 1;
+    this.#commit();
+  }
+
+  /** Handles a read that failed. */
+  async #failed(error: unknown): Promise<void> {
+    if (error instanceof PartitionLostError) return this.#stopped.abort();
+    if (error instanceof OutOfRangeError && error.next > this.#next) this.#next = error.next;
+    else await this.#pause(error, retryMsMax);
+  }
+  async #pause(error: unknown, ms: number): Promise<void> {
+    this.parts.failing(this.owned.partition, errorMessage(error));
+    await sleep(this.parts.clock, ms, this.#stopped.signal);
+  }
+
+  /**
+   * Appends the records to the topic at the servers. Resolves to true when each of them is there or parked, and to
+   * false when this drain was stopped. A list of unknown outcome is appended again as a whole: the receivers drop the
+   * copies by their stamps. No later record is appended before, since it would make the earlier ones count as copies.
+   */
+  async #ship(records: readonly Stored[]): Promise<boolean> {
+    for (let failures = 0; !this.#stopped.signal.aborted; failures++) {
+      try {
+        await this.parts.ensure();
+        this.owned.check();
+        const places = await this.#append(records);
+        if (!places) return false;
+        this.#note(records, places);
+        return true;
+      } catch (error) {
+        if (error instanceof PartitionLostError) return this.#lose();
+        const refused = await this.#refusedIn(records, error);
+        if (refused === 'divide') return this.#halves(records);
+        if (refused === 'wait') {
+          const waitMs = Math.min(retryMsMin * 2 ** Math.min(failures, 10), retryMsMax);
+          await this.#pause(error, outlookOf(error) === 'transient' ? waitMs : retryMsMax);
+          continue;
+        }
+        for (const [index, reason] of refused) {
+          const record = records[index];
+          if (record) await this.#park(record, reason);
+        }
+        if (refused.size > 0 && error instanceof PartialAppendError && refused.size < error.failed.size)
+          return this.#ship(records.filter((_, n) => !refused.has(n)));
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Resolves to undefined when this drain is stopped. The append can then still be written. */
+  async #append(records: readonly Stored[]): Promise<readonly Place[] | undefined> {
+    const { partition } = this.owned;
+    const { signal } = this.#stopped;
+    const appending = this.parts.log.append(
+      this.parts.topic,
+      records.map(({ key, value, headers }) => ({ partition, key, value, headers })),
+    );
+    appending.catch(() => undefined); // it can reject after this drain was stopped
+    return Promise.race([appending, aborted(signal).then(() => undefined)]);
+  }
+
+  /** Returns the records that the servers refuse for good, or what to do to find them. */
+  async #refusedIn(
+    records: readonly Stored[],
+    error: unknown,
+  ): Promise<ReadonlyMap<number, BusError> | 'divide' | 'wait'> {
+    const failed = error instanceof PartialAppendError ? error.failed : new Map([[0, error]]);
+    const refused = new Map<number, BusError>();
+    for (const [index, one] of failed) if (isBusError(one, 'TooLarge', 'Config', 'Invalid')) refused.set(index, one);
+    if (refused.size === 0) return 'wait';
+    try {
+      await this.parts.ensure(); // a topic that is missing or differs refuses no record: it is waited for
+    } catch {
+      return 'wait';
+    }
+    return error instanceof PartialAppendError || records.length === 1 ? refused : 'divide';
+  }
+  async #halves(records: readonly Stored[]): Promise<boolean> {
+    const half = records.length >> 1;
+    return (await this.#ship(records.slice(0, half))) && (await this.#ship(records.slice(half)));
+  }
+  #lose(): false {
+    this.#stopped.abort();
+    return false;
+  }
+
+  async #park(record: Stored, error: BusError): Promise<void> {
+    await this.parts.park(record, error);
+    this.#shipped = addRefused(this.#shipped, record.offset, error.message);
+  }
+  #note(records: readonly Stored[], places: readonly Place[]): void {
+    const offsets = records.map(({ offset }) => offset);
+    this.#shipped = addShipped(this.#shipped, offsets, places);
+  }
+
+  /** Commits the progress. The next commit waits for the one in flight, and contains all lists sent by then. */
+  #commit(): void {
+    this.#isDirty = true;
+    this.#committing ??= this.#write().finally(() => {
+      this.#committing = undefined;
+    });
+  }
+  async #write(): Promise<void> {
+    while (this.#isDirty) {
+      this.#isDirty = false;
+      const offset = this.#next;
+      try {
+        await this.owned.commit({ offset, state: encodeShipped(this.#shipped) });
+        this.#committed = offset;
+        this.parts.committed();
+        this.#planTrim();
+      } catch (error) {
+        if (error instanceof PartitionLostError) return this.#stopped.abort();
+        if (this.#stopped.signal.aborted) return; // the next owner sends the records again
+        this.#isDirty = true;
+        await this.#pause(error, retryMsMax);
+      }
+    }
+  }
+
+  #planTrim(): void {
+    if (this.#committed === 0) return;
+    this.#trimTimer ??= this.parts.clock.after(trimMs, () => this.#trim());
+  }
+  /** Removes what is committed. A failed removal is repeated after the next commit, or by the next owner. */
+  #trim(): void {
+    this.#trimTimer = undefined;
+    const { topic, local } = this.parts;
+    this.#trimming = local.trim(topic, this.owned.partition, this.#committed).catch(() => undefined);
+  }
+}

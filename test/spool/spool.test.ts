@@ -1,0 +1,175 @@
+import { BusError } from '../../src/base/errors';
+import type { Operation } from '../../src/memory/faults';
+import { other, spoolScene, values, work } from '../support/spools';
+
+const unreachable = (done: boolean) => ({
+  error: new BusError('Unreachable', 'no answer', { outcome: done ? 'unknown' : 'not-sent', waitedMs: 1 }),
+  done,
+});
+const isAppend = ({ call, topic }: Operation, name = work.name): boolean => call === 'append' && topic === name;
+
+test('messages are accepted while the servers are away, and arrive in order when they are back', async () => {
+  const { servers, clock, open, handled, waiting } = spoolScene();
+  servers.faults = () => unreachable(false);
+  const one = await open('one');
+  await one.send(10);
+  await one.send(10);
+  await clock.advance(60_000);
+  expect(await waiting()).toHaveLength(20);
+  servers.faults = undefined;
+  await clock.advance(5_000);
+  expect(await handled()).toEqual(values('one', 20));
+  expect(await waiting()).toEqual([]); // what was sent is removed
+});
+
+test('a list of unknown outcome is sent again before later ones, so that the filter drops copies only', async () => {
+  const { servers, clock, open, sent, handled } = spoolScene();
+  const one = await open('one');
+  let left = 3;
+  servers.faults = (operation) => (isAppend(operation) && left-- > 0 ? unreachable(true) : undefined);
+  await one.send(5);
+  await one.send(5);
+  await clock.advance(5_000);
+  expect((await sent()).length).toBeGreaterThan(10);
+  expect(await handled()).toEqual(values('one', 10));
+});
+
+test('the next process sends what a crashed one has accepted', async () => {
+  const { servers, clock, open, handled } = spoolScene();
+  servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+  const one = await open('one');
+  await one.send(7);
+  await clock.advance(3_000);
+  one.crash();
+  servers.faults = undefined;
+  await clock.advance(60_000);
+  expect(await handled()).toEqual([]); // no process is left
+  await open('two');
+  await clock.advance(30_000);
+  expect(await handled()).toEqual(values('one', 7));
+});
+
+test('another process of the machine takes over from a crashed one', async () => {
+  const { servers, clock, open, handled } = spoolScene();
+  const [one, two] = [await open('one'), await open('two')];
+  await one.send(3);
+  await two.send(3);
+  await clock.advance(1_000);
+  servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+  for (let partition = 0; partition < 4; partition++) await one.send(5, partition);
+  one.crash();
+  servers.faults = undefined;
+  await clock.advance(60_000);
+  for (let partition = 1; partition < 4; partition++) expect(await handled(partition)).toHaveLength(5);
+  expect((await handled()).filter((value) => value.startsWith('one'))).toHaveLength(8);
+});
+
+test('a topic that cannot be written holds up no other one', async () => {
+  const { servers, clock, open, handled } = spoolScene();
+  servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+  const one = await open('one');
+  await one.send(3);
+  await one.send(3, 0, other);
+  await clock.advance(1_000);
+  expect(await handled(0, other)).toEqual(values('one', 6, 4));
+  expect(await handled()).toEqual([]);
+});
+
+test('a message that the servers refuse for good is parked, and the others arrive in order', async () => {
+  const { clock, open, handled, machine } = spoolScene({ servers: { recordBytesMax: 1_000 } });
+  const one = await open('one');
+  await one.send(3);
+  const { value, ...rest } = { partition: 0, key: null, headers: {}, value: Buffer.alloc(2_000) };
+  await one.spool.append(work.name, [{ ...rest, value }]);
+  await one.send(3);
+  await clock.advance(5_000);
+  expect(await handled().catch(() => 'a record without a stamp')).toEqual(values('one', 6));
+  const operator = machine.process('look');
+  const parked = await operator.log.peek('t.refused', { partition: 0, offset: 0 }, { messages: 10, bytes: Infinity });
+  expect(parked).toHaveLength(1);
+  expect(one.notices).toContainEqual(
+    expect.objectContaining({ type: 'log', level: 'error', message: expect.stringContaining('parked in the spool') }),
+  );
+});
+
+describe("until 'broker'", () => {
+  test('resolves with the place at the servers', async () => {
+    const { clock, open } = spoolScene();
+    const one = await open('one');
+    await one.send(3);
+    const [place] = await one.spool.append(work.name, [{ partition: 0, key: null, value: null, headers: {} }]);
+    const found = one.spool.forwarded(work.name, [place!], 5_000);
+    await clock.advance(1_000);
+    expect(await found).toEqual([{ partition: 0, offset: 3 }]);
+  });
+
+  test('resolves without one when the time is over, and the message is sent all the same', async () => {
+    const { servers, clock, open, sent } = spoolScene();
+    servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+    const one = await open('one');
+    await one.spool.ensure(work);
+    const [place] = await one.spool.append(work.name, [{ partition: 0, key: null, value: null, headers: {} }]);
+    const found = one.spool.forwarded(work.name, [place!], 5_000);
+    await clock.advance(5_000);
+    expect(await found).toBeUndefined();
+    servers.faults = undefined;
+    await clock.advance(5_000);
+    expect(await sent()).toHaveLength(1);
+  });
+
+  test('rejects for a message that the servers refuse', async () => {
+    const { clock, open } = spoolScene({ servers: { recordBytesMax: 100 } });
+    const one = await open('one');
+    await one.spool.ensure(work);
+    const [place] = await one.spool.append(work.name, [
+      { partition: 0, key: null, value: Buffer.alloc(200), headers: {} },
+    ]);
+    const found = one.spool.forwarded(work.name, [place!], 5_000);
+    found.catch(() => undefined);
+    await clock.advance(1_000);
+    await expect(found).rejects.toMatchObject({ code: 'Config', message: expect.stringContaining('200 bytes') });
+  });
+});
+
+describe('limits', () => {
+  test('a full spool rejects with the bytes, the limit and the age of the oldest, until there is room', async () => {
+    const { servers, clock, open, handled } = spoolScene();
+    servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+    const one = await open('one', { bytesMax: 20_000, topicShare: 0.5 });
+    const fill = async (): Promise<BusError<'SpoolFull'>> => {
+      for (;;) {
+        const error = await one.send(1).catch((thrown: unknown) => thrown);
+        if (error !== undefined) return error as BusError<'SpoolFull'>;
+      }
+    };
+    await fill();
+    await clock.advance(10_000);
+    const error = await fill();
+    expect(error).toMatchObject({ code: 'SpoolFull', retryable: true, details: { limitBytes: 10_000 } });
+    expect(error.details.bytes).toBeGreaterThan(8_000);
+    expect(error.details.oldestMs).toBeGreaterThanOrEqual(9_000);
+    await one.send(1, 0, other); // one topic cannot take all of it
+    const states = one.notices.filter((notice) => notice.type === 'state' && notice.part === 'spool');
+    expect(states.at(-1)).toMatchObject({ ok: false, reason: expect.stringContaining('spoolTopicShare') });
+    servers.faults = undefined;
+    await clock.advance(10_000);
+    await one.send(1);
+    await clock.advance(1_000);
+    expect((await handled()).length).toBeGreaterThan(10);
+    expect(one.notices.findLast((notice) => notice.type === 'state')).toMatchObject({ part: 'spool', ok: true });
+  });
+});
+
+test('a closed spool leaves the rest to other processes', async () => {
+  const { servers, clock, open, handled } = spoolScene();
+  servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+  const one = await open('one');
+  await one.send(4);
+  const closing = one.spool.close();
+  await clock.advance(10_000);
+  await closing;
+  servers.faults = undefined;
+  await open('two');
+  await clock.advance(10_000);
+  expect(await handled()).toEqual(values('one', 4));
+});
