@@ -110,7 +110,7 @@ describe('a bounded queue', () => {
 
 test('a recent set holds between the newest half of its limit and the limit', () => {
   const set = new RecentSet<number>(10);
-  for (let n = 0; n < 1_000; n++) {
+  for (let n = 0; n < 200; n++) {
     set.add(n);
     const known = Array.from({ length: n + 1 }, (_, one) => one).filter((one) => set.has(one));
     expect(known).toEqual(known.toSorted((a, b) => a - b).slice(-known.length));
@@ -118,6 +118,6 @@ test('a recent set holds between the newest half of its limit and the limit', ()
     expect(known.length).toBeGreaterThanOrEqual(Math.min(5, n + 1));
     expect(known.length).toBeLessThanOrEqual(10);
   }
-  set.delete(999);
-  expect(set.has(999)).toBe(false);
+  set.delete(199);
+  expect(set.has(199)).toBe(false);
 });

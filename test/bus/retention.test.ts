@@ -26,7 +26,7 @@ async function openScene(options: Parameters<typeof inspectedBuses>[0] = {}) {
 
 test('events wait for an absent named listener beyond keepMs', async () => {
   const { open, clock, soon, received } = await openScene();
-  await clock.advance(10 * keepMs);
+  await clock.advance(3 * keepMs);
   const back = await open('search');
   const later = await soon(listenOnce(back));
   await clock.advance(5_000);

@@ -1,6 +1,7 @@
 /** A failure that has ended is reported as ended, since otherwise the instance would stay unready. */
 import { BusError } from '../../src/base/errors';
 import type { Log, OwnedPartition } from '../../src/ports/log';
+import { heavy } from '../heavy';
 import { jobs, parked, workQueue } from '../support/work-queue';
 
 const unreachable = () => new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
@@ -38,7 +39,7 @@ test('a failed trim is logged as a warning and retried', async () => {
   expect(r.of('state')).toEqual([]);
 });
 
-test.each([
+heavy.each([
   ['bounds that cannot be read are logged once for each topic', 'bounds', 1],
   ['a trim that keeps failing is logged once for each partition', 'trim', 12],
 ] as const)('%s, until it succeeds', async (_, call, count) => {

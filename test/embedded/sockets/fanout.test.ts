@@ -3,6 +3,7 @@ import { BusError } from '../../../src/base/errors';
 import { openNotices } from '../../../src/base/notices';
 import { Fanout, type Outlet } from '../../../src/embedded/sockets/fanout';
 import { virtualClock } from '../../../src/memory';
+import { heavy } from '../../heavy';
 
 class FakeOutlet implements Outlet {
   readonly frames: { readonly line: string; readonly bytes: number }[] = [];
@@ -167,7 +168,7 @@ test('broadcasts beyond the limit of a stuck receiver are dropped for it, with a
   ]);
 });
 
-test('stuck receivers leave half of the whole buffer to reading ones', async () => {
+heavy('stuck receivers leave half of the whole buffer to reading ones', async () => {
   const { clock, send, dropped, take } = system();
   const stuck = ['a', 'b', 'c', 'd', 'e', 'f'];
   for (const address of stuck) send('first', [address]);
@@ -228,7 +229,7 @@ test('a broadcast to 300 reading receivers is accepted for all of them or reject
   expect([...after.map(({ handedOver }) => handedOver), outlets.get('r299')?.framesTaken]).toEqual([300, 300, 4]);
 });
 
-test('Overloaded names the limit that is reached, also the one for all receivers together', () => {
+heavy('Overloaded names the limit that is reached, also the one for all receivers together', () => {
   const { fanout, send } = system();
   for (const address of ['a', 'b', 'c', 'd']) for (let n = 0; n < 68; n++) send(`${n}`, [address], 1_000_000);
   expect(() => fanout.send([{ address: 'f', name: 'web#f' }], 'x', new Uint8Array(1_000_000))).toThrow(
