@@ -104,13 +104,16 @@ export class Groups {
   ): Promise<readonly { readonly group: string; readonly topic: string }[]> {
     const { client } = this.metadata.parts;
     const found: { group: string; topic: string }[] = [];
+    const seen = new Set<string>();
     const nodes = await this.metadata.withRetries('the groups', () => this.metadata.nodes());
     for (const node of nodes) {
       const listed = await this.metadata.withRetries('the groups', () => client.listGroups({ node, channel: 'admin' }));
+      // While its coordinator moves, two brokers list a group.
       const ours = listed.filter(
         ({ group, protocolType }) =>
-          group.startsWith(prefix) && isWanted(group) && ['consumer', ''].includes(protocolType),
+          group.startsWith(prefix) && isWanted(group) && ['consumer', ''].includes(protocolType) && !seen.has(group),
       );
+      for (const { group } of ours) seen.add(group);
       for (let i = 0; i < ours.length; i += describedMax) {
         const names = ours.slice(i, i + describedMax).map(({ group }) => group);
         const described = await this.metadata.withRetries('the groups', () =>
