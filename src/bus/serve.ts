@@ -116,6 +116,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   const faults = faultsOf(`listen(${entry.name})`, 'listener', { ...options, as: options.as ?? null });
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults }, undefined, listenRemedy);
   const name = queueOf(module, options.as);
+  const { from = 'end' } = options;
   const queue: Queue = {
     name,
     topic: eventTopic(bus.ns, entry, bus.timings.keepMs),
@@ -123,7 +124,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
     parkedTopic: parkedTopic(bus.ns, module),
     entries: new Map([[entry.name, { entry, run, options }]]),
     other: 'skip',
-    from: 'end',
+    from: from instanceof Date ? from.getTime() : from,
     limits: () => limitsNow(bus.live, name, options, bus.live.bus.workConcurrency),
     retry: () => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,

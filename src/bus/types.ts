@@ -123,6 +123,14 @@ export interface ListenOptions {
    */
   readonly as: string;
   /**
+   * First event of a new name: the first one that the log still has ('start'), the next one that is published ('end'),
+   * or the first one that the log stored at this time or later. It changes nothing for a name that exists, which
+   * continues after the events that it has handled.
+   *
+   * @default 'end'
+   */
+  readonly from?: 'start' | 'end' | Date;
+  /**
    * Attempts before an event is parked.
    *
    * @default 8

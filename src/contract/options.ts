@@ -42,6 +42,10 @@ const rules = {
   handoverMs: whole(bounds.handoverMs, ' of ms'),
   queue: isName,
   as: isName,
+  from: (value) =>
+    value === 'start' || value === 'end' || (value instanceof Date && !Number.isNaN(value.getTime()))
+      ? undefined
+      : "'start', 'end' or a valid Date",
   concurrency: whole(bounds.concurrency),
   /** It can be a fraction: 0.1 is one message in ten seconds. */
   perSecond: (value) => (typeof value === 'number' && value > 0 ? undefined : 'a number above 0'),
@@ -54,7 +58,7 @@ const namesOf = {
   work: ['key', ...retrying, 'queue'],
   broadcast: [],
   event: ['key'],
-  listener: ['as', ...retrying, 'concurrency', 'perSecond'],
+  listener: ['as', 'from', ...retrying, 'concurrency', 'perSecond'],
 } as const satisfies Record<AnyEntry['kind'] | 'listener', readonly OptionName[]>;
 
 /** Returns all faults in the options that were declared for `about`. Options that are undefined count as absent. */

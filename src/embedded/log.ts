@@ -10,7 +10,7 @@ import { allEnded, closable, teardown } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notice, Notices } from '../base/notices';
 import { openStore, type Store, type StoreFault } from '../disk/lmdb';
-import type { Append, GroupOptions, Log, Owner, Place, ReadMax, Tail, TailFrom, Topic } from '../ports/log';
+import type { Append, GroupOptions, GroupStart, Log, Owner, Place, ReadMax, Tail, TailFrom, Topic } from '../ports/log';
 import { Appender } from './store/append';
 import { Groups } from './group/groups';
 import { keyOf, kinds } from './store/keys';
@@ -254,7 +254,7 @@ class EmbeddedLog {
       join: this.call((group: string, topic: string, owner: Owner, options?: GroupOptions) =>
         groups.join(group, topic, owner, options),
       ),
-      startGroup: this.call((group: string, topic: string, at: 'start' | 'end') => groups.start(group, topic, at)),
+      startGroup: this.call((group: string, topic: string, at: GroupStart) => groups.start(group, topic, at)),
       trim: this.call(async (topic: string, partition: number, before: number) => {
         await trimmer.below(topic, partition, before);
       }),

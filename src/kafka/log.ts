@@ -1,7 +1,19 @@
 /** Implements the log port on Kafka, with its own producer, fetchers and group members on top of single requests. */
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
-import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
+import type {
+  Append,
+  GroupOptions,
+  GroupStart,
+  Log,
+  Member,
+  Owner,
+  Place,
+  ReadMax,
+  Stored,
+  Tail,
+  TailFrom,
+} from '../ports/log';
 import { ClusterWatch } from './cluster/cluster-watch';
 import { CommitRoom } from './group/commit-room';
 import { boundsOf } from './consume/fetch-results';
@@ -108,7 +120,7 @@ class KafkaLog {
       join: this.#call((group: string, topic: string, owner: Owner, options?: GroupOptions) =>
         this.#join(group, topic, owner, options),
       ),
-      startGroup: this.#call((group: string, topic: string, at: 'start' | 'end') => groups.start(group, topic, at)),
+      startGroup: this.#call((group: string, topic: string, at: GroupStart) => groups.start(group, topic, at)),
       trim: this.#call((topic: string, partition: number, before: number) => topics.trim(topic, partition, before)),
       topics: this.#call(() => topics.all(prefix)),
       bounds: this.#call((topic: string) => topics.bounds(topic)),

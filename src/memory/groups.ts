@@ -12,6 +12,7 @@ import {
   type CommittedProgress,
   type Member,
   type OwnedPartition,
+  type GroupStart,
 } from '../ports/log';
 import { shareOut } from '../ports/share';
 import { DeliveryOrder, unreachable } from './life';
@@ -67,8 +68,11 @@ export class Group {
     for (const release of this.#held) release();
   }
 
-  start(at: 'start' | 'end'): void {
-    for (const share of this.#shares) share.commit ??= { offset: share.records[at], state: new Uint8Array() };
+  start(at: GroupStart): void {
+    for (const share of this.#shares) {
+      const { records } = share;
+      share.commit ??= { offset: typeof at === 'number' ? records.since(at) : records[at], state: new Uint8Array() };
+    }
   }
 
   /** Returns the partitions that have a commit or an owner. Without a commit, the offset is the start of the log. */

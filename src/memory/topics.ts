@@ -83,6 +83,12 @@ export class Partition {
     return found;
   }
 
+  /** Returns the offset of the first record that was appended at `timeMs` or later, or the end. */
+  since(timeMs: number): number {
+    this.#expire();
+    return this.#records.find((record) => record.timeMs >= timeMs)?.offset ?? this.end;
+  }
+
   trim(before: number): void {
     this.#start = Math.max(this.#start, Math.min(before, this.end));
     this.#records.splice(0, this.#indexOf(this.#start));

@@ -184,6 +184,12 @@ export interface Tail extends Closable {
  */
 export type TailFrom = 'start' | 'end' | readonly Place[];
 
+/**
+ * Start of a group: the first record of each partition, its end, or the first record whose `timeMs` is not below this
+ * time. If there is none, the start is the end.
+ */
+export type GroupStart = 'start' | 'end' | number;
+
 /** Committed progress of a group on one partition, and the current owner. */
 export interface CommittedProgress extends Commit {
   readonly partition: number;
@@ -232,7 +238,7 @@ export interface Log extends Closable {
    */
   join(group: string, topic: string, owner: Owner, options?: GroupOptions): Promise<Member>;
   /** Sets the start of a group on partitions for which it has no commit yet. It never moves an existing commit. */
-  startGroup(group: string, topic: string, at: 'start' | 'end'): Promise<void>;
+  startGroup(group: string, topic: string, at: GroupStart): Promise<void>;
   /** Deletes a group and its commits on the topic. Rejects with Conflict while the group has members. */
   dropGroup(group: string, topic: string): Promise<void>;
   /** Allows the log to delete the records below offset `before`. */

@@ -7,7 +7,7 @@ import type { AnyEntry, RetryKind } from '../contract/types';
 import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { MakeIdWindow } from '../delivery/id-window';
-import type { Log, Topic } from '../ports/log';
+import type { GroupStart, Log, Topic } from '../ports/log';
 import type { Outbox } from '../ports/outbox';
 import type { MakeFilter } from './progress/duplicate-filter';
 import type { RetainedPartitions } from './progress/retained';
@@ -71,8 +71,8 @@ export interface Queue {
   readonly limits?: (entry: string) => Partial<EntryLimits>;
   /** Returns the current retry options, which override those of the handler. Called like `limits`. */
   readonly retry?: (entry: string) => Pick<RetryOptions, 'attempts' | 'backoffMs'>;
-  /** Start position of a new group. Default 'start'. */
-  readonly from?: 'start' | 'end';
+  /** Start of a new group. Default: the start of the log, as of the time at which a partition is first assigned. */
+  readonly from?: GroupStart;
   /** See GroupOptions.sessionMs. */
   readonly sessionMs?: number;
   /** Time after which settled records are trimmed, in a topic without a retention of its own, in ms. Default 7 days. */

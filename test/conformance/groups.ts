@@ -5,6 +5,7 @@ import {
   PartitionLostError,
   OutOfRangeError,
   type Append,
+  type GroupStart,
   type Member,
   type OwnedPartition,
   type Owner,
@@ -441,6 +442,45 @@ export function conformsToGroups(name: string, openPorts: () => Promise<TestPort
       expect(next.holder.owned.get(0)!.committed?.offset).toBe(3);
       const known = (await log.groups()).filter((one) => one.topic === topic).map((one) => one.group);
       expect(known.sort()).toEqual([group, fresh].sort());
+    });
+
+    test('starts a new group at the first record of a time, or at the end without one', async () => {
+      const { topic, log } = await openHolder(2);
+      await log.append(topic, [record(0, 'a'), record(0, 'b')]);
+      const resume = await (await run.process()).pause?.(); // time passes
+      resume?.();
+      await log.append(topic, [record(0, 'c'), record(0, 'd')]);
+      const records = await log.peek(topic, { partition: 0, offset: 0 }, max);
+      const times = records.map(({ timeMs }) => timeMs);
+      const end = records.length;
+      expect([end, (times[2] ?? 0) > (times[1] ?? 0)]).toEqual([4, true]);
+      const startsAt = async (at: GroupStart): Promise<readonly number[]> => {
+        const fresh = run.name('group');
+        await log.startGroup(fresh, topic, at);
+        return (await log.committedOffsets(fresh, topic)).map(({ offset }) => offset);
+      };
+      const since = (timeMs: number): number => records.find((one) => one.timeMs >= timeMs)?.offset ?? end;
+      for (const timeMs of times) {
+        expect(await startsAt(timeMs)).toEqual([since(timeMs), 0]);
+        expect(await startsAt(timeMs + 1)).toEqual([since(timeMs + 1), 0]);
+      }
+      expect(await startsAt(-1)).toEqual([0, 0]);
+      expect(await startsAt(4_102_444_800_000)).toEqual([end, 0]); // in 2100
+      await log.trim(topic, 0, 1);
+      expect([await startsAt(0), await startsAt('start')]).toEqual([
+        [1, 0],
+        [1, 0],
+      ]);
+    });
+
+    test('keeps the start of a group that has not committed yet', async () => {
+      const { topic, log } = await openHolder();
+      await log.append(topic, [record(0, 'a')]);
+      const fresh = run.name('group');
+      await log.startGroup(fresh, topic, 'start');
+      await log.startGroup(fresh, topic, 'end');
+      await log.startGroup(fresh, topic, Date.now() + 1_000);
+      expect(await log.committedOffsets(fresh, topic)).toMatchObject([{ offset: 0 }]);
     });
 
     test('drops a group without members with its commits, and rejects while it has members', async () => {

@@ -497,9 +497,10 @@ export class FakeCluster {
 
   #offset(at: Route, topicPartition: TopicPartition & { readonly time: 'start' | 'end' | 'high' | number }) {
     const { topic, partition, time } = topicPartition;
-    const found = this.#led(at, topicPartition, ({ start, end, high = end, open }) => {
+    const found = this.#led(at, topicPartition, ({ start, end, records, high = end, open }) => {
       if (time !== 'start' && high < end) return { error: new KafkaError('LEADER_NOT_AVAILABLE', 'it has just begun') };
       if (time === 'start') return { offset: start };
+      if (typeof time === 'number') return { offset: records.find(({ timeMs }) => timeMs >= time)?.offset ?? -1 };
       return { offset: time === 'high' ? end : Math.min(open?.from ?? end, end) };
     });
     return { topic, partition, error: null, offset: -1, ...found };

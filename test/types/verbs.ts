@@ -91,6 +91,8 @@ export async function others(bus: Bus) {
     if (attempt > 2) park(`no book takes ${sold.id}`);
   });
   await listening.close();
+  await bus.listen(shop.sold, { as: 'audit', from: new Date(due) }, () => {});
+  await bus.listen(shop.sold, { as: 'audit', from: 'start' }, () => {});
   await bus.with({ tenant: 'acme' }, () => bus.publish(shop.sold, order));
   await using served = await bus.serve(shop, all, { concurrency: { pack: 4 }, perSecond: { order: 10 } });
   void served;
@@ -194,6 +196,8 @@ export function wrongValues(bus: Bus) {
   void bus.submitAll(shop.pack, order);
   // @ts-expect-error a durable listener has a name
   void bus.listen(shop.sold, { attempts: 3 }, () => {});
+  // @ts-expect-error a start that does not exist
+  void bus.listen(shop.sold, { as: 'audit', from: 'now' }, () => {});
   // @ts-expect-error a listener of something else
   void bus.listen(shop.sold, (sold: { price: number }) => console.log(sold.price));
   // @ts-expect-error a plain listener cannot park, since it is not retried

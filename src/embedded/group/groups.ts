@@ -3,7 +3,8 @@ import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { allEnded } from '../../base/lifecycle';
 import type { Change } from '../../disk/lmdb';
-import type { GroupOfTopic, GroupOptions, CommittedProgress, Member, Owner } from '../../ports/log';
+import type { GroupOfTopic, GroupOptions, GroupStart, CommittedProgress, Member, Owner } from '../../ports/log';
+import { firstSince } from '../store/first-since';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from '../store/keys';
 import { Membership, type MembershipParts } from './membership';
 import { decodeCommit, encodeCommit } from '../store/commit-format';
@@ -70,15 +71,20 @@ export class Groups {
     if (log.version(key) === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark }]));
   }
 
-  async start(group: string, topicName: string, at: 'start' | 'end'): Promise<void> {
+  async start(group: string, topicName: string, at: GroupStart): Promise<void> {
     checkName('group', group);
     const { log, topics } = this.parts;
     const topic = topics.get(topicName);
     await this.note(group, topicName);
     log.refresh();
+    const offsetIn = (partition: number): number => {
+      const { start, end } = topics.bounds(topicName, partition);
+      if (at === 'start') return start;
+      return at === 'end' ? end : firstSince(log, topicName, partition, at, { from: start, end });
+    };
     const writes = Array.from({ length: topic.partitions }, (_, partition) => {
       const key = partitionKey(kinds.commit, [group, topicName], partition);
-      const value = encodeCommit({ offset: topics.bounds(topicName, partition)[at], state: new Uint8Array() });
+      const value = encodeCommit({ offset: offsetIn(partition), state: new Uint8Array() });
       return log.write({ key, version: null }, [{ key, value }]);
     });
     await log.within(Promise.all(writes));

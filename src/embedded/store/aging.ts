@@ -8,6 +8,7 @@ import type { Store } from '../../disk/lmdb';
 import { sizeText, spanText } from '../../format/amounts';
 import { parseGroup, queueOf } from '../../format/names';
 import type { GroupOfTopic, Topic } from '../../ports/log';
+import { firstSince } from './first-since';
 import { kinds, partitionKey, PlaceKeys } from './keys';
 import { offsetOf } from './commit-format';
 import { timeOf } from './record-format';
@@ -54,7 +55,7 @@ export class Aging {
       await this.older(topic.name, partition, thanMs, unread);
       const { start, end } = topics.bounds(topic.name, partition);
       const from = Math.max(start, unread);
-      const to = from < end ? this.firstYoung(topic.name, partition, thanMs, { from, end }) : from;
+      const to = from < end ? firstSince(store, topic.name, partition, thanMs, { from, end }) : from;
       if (from < to) held.push({ partition, from, to, bytes: this.sizeOf(topic.name, partition, { from, to }) });
     }
     if (bytesOf(held) > this.parts.heldBytesMax) await this.drop(topic, keepMs, held, groups);
@@ -91,19 +92,6 @@ export class Aging {
       if (looked === 0) return;
       await this.parts.below(topic, partition, keep);
     }
-  }
-
-  /** Finds the first record that is not too old by binary search, since times rise with offsets. */
-  private firstYoung(topic: string, partition: number, thanMs: number, range: { from: number; end: number }): number {
-    const keys = new PlaceKeys(kinds.record, topic, partition);
-    let { from: low, end: high } = range;
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      const record = this.parts.store.view(keys.at(middle));
-      if (record !== undefined && timeOf(record) < thanMs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 
   /** Estimates the size of a range in bytes from a sample of its records. */

@@ -139,10 +139,28 @@ export class Topics {
     });
   }
 
-  /** Returns the offsets that the leaders report, by partition. */
+  /**
+   * Returns the offset of the first record whose time is `timeMs` or later, by partition, or the end if there is none.
+   */
+  async offsetsSince(topicPartitions: readonly TopicPartition[], timeMs: number): Promise<ReadonlyMap<number, number>> {
+    // Read the ends first, so that a record that is appended in between is not skipped.
+    const ends = await this.offsets(topicPartitions, 'end');
+    // Brokers read negative times as names of other offsets.
+    const found = await this.offsets(topicPartitions, Math.max(0, timeMs));
+    return new Map(
+      Array.from(ends, ([partition, end]) => {
+        const offset = found.get(partition) ?? -1;
+        return [partition, offset < 0 ? end : offset];
+      }),
+    );
+  }
+
+  /**
+   * Returns the offsets that the leaders report, by partition. For a time it is the first offset at or after it, or -1.
+   */
   async offsets(
     topicPartitions: readonly TopicPartition[],
-    time: 'start' | 'end' | 'high',
+    time: 'start' | 'end' | 'high' | number,
   ): Promise<ReadonlyMap<number, number>> {
     const { client } = this.metadata.parts;
     return this.metadata.withRetries(`the bounds of ${topicPartitions[0]?.topic}`, async () => {

@@ -1,6 +1,6 @@
 /** Manages groups from outside: sets their start, and lists their members and committed offsets. */
 import { BusError } from '../../base/errors';
-import type { CommittedProgress } from '../../ports/log';
+import type { CommittedProgress, GroupStart } from '../../ports/log';
 import { KafkaError } from '../protocol/errors';
 import { assignedTo, decodeSubscription, topicsOf } from './subscription';
 import { decodeState } from './owned-partition';
@@ -21,7 +21,7 @@ export class Groups {
   ) {}
 
   /** Implements `Log.startGroup`. */
-  async start(group: string, topic: string, at: 'start' | 'end'): Promise<void> {
+  async start(group: string, topic: string, at: GroupStart): Promise<void> {
     const { partitions } = await this.topics.shape(topic);
     const topicPartitions = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
     for (let tries = 0; tries < triesMax; tries++) {
@@ -36,11 +36,11 @@ export class Groups {
    * offsets first on each try. A commit with an unknown outcome can have been stored, and the group can have advanced
    * since.
    */
-  async #startOnce(group: string, topicPartitions: readonly TopicPartition[], at: 'start' | 'end'): Promise<boolean> {
+  async #startOnce(group: string, topicPartitions: readonly TopicPartition[], at: GroupStart): Promise<boolean> {
     const known = await this.#offsets(group, topicPartitions);
     const open = topicPartitions.filter((_, i) => known[i]?.offset === null);
     if (open.length === 0) return true;
-    const offsets = await this.topics.offsets(open, at);
+    const offsets = await (typeof at === 'number' ? this.topics.offsetsSince(open, at) : this.topics.offsets(open, at));
     const places = open.map((topicPartition) => ({
       ...topicPartition,
       offset: offsets.get(topicPartition.partition) ?? 0,

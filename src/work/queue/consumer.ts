@@ -29,7 +29,7 @@ export async function consumeQueue(parts: ConsumerParts, queue: Queue): Promise<
   const { log, clock } = parts;
   await log.ensure(queue.topic);
   await log.ensure(queue.parkedTopic);
-  if (queue.from === 'end') await log.startGroup(queue.group, queue.topic.name, 'end');
+  if (queue.from !== undefined) await log.startGroup(queue.group, queue.topic.name, queue.from);
   const taken = new Consumer(parts, queue);
   const member = await log.join(queue.group, queue.topic.name, taken.owner, {
     ...(queue.sessionMs !== undefined && { sessionMs: queue.sessionMs }),
