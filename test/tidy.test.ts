@@ -70,7 +70,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['open.ts'],
   ],
   work: [
-    ['progress', 'topics.ts'],
+    ['progress', 'ids', 'topics.ts'],
     ['types.ts'],
     ['message.ts', 'encode-messages.ts'],
     ['append-queue.ts'],

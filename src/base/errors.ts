@@ -38,8 +38,11 @@ export interface BusDetails {
   Closed: { outcome: SendOutcome; sinceMs: number };
   /** The instance does not know the entry. */
   Incompatible: { entry: string; instance?: string };
-  /** A setting, a name or a group is not what the caller expected, because another process changed or uses it. */
-  Conflict: { key: string; expected?: number; found?: number };
+  /**
+   * A setting, a name or a group is not what the caller expected, because another process changed or uses it. Or `key`
+   * is an id that was given to another message.
+   */
+  Conflict: { key: string; expected?: number; found?: number } & OfList;
   /** The user of this process lacks a permission, which `what` names. */
   NotAllowed: { what: string };
   /** An option, a contract or a call is wrong. `faults` has one line for each mistake. */

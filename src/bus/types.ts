@@ -64,9 +64,10 @@ export interface SubmitCall {
    * message, which is handled once: send it again with the same id after an unknown outcome. This holds within 10
    * minutes and 10,000 messages of its partition, counted from the last message with the id. All of them must have the
    * same key and the same body. With another key the copy can be in another partition, where it is not recognized. With
-   * another body the later message is parked.
+   * another body the call rejects with Conflict, or the later message is parked if another process has sent the first.
    *
-   * @default a unique id
+   * @default a unique id. In the handler of a job, named listener or idempotent request: an id that is derived from the
+   *   message that is handled, so that a handler that is repeated sends nothing twice.
    */
   readonly id?: string;
 }
@@ -276,7 +277,7 @@ export interface Bus extends Closable {
    *
    * Rejects with Unreachable when the log does not respond. `details.outcome` is 'unknown' if the job can have been
    * accepted, otherwise 'not-sent'. Rejects with Invalid or TooLarge for the input, and with Overloaded when 100,000
-   * messages or 64 MiB wait for the log.
+   * messages or 64 MiB wait for the log. Rejects with Conflict when this bus has given the `id` to another body.
    *
    * Order: jobs of one sender and key are handled in the order in which they were submitted.
    *

@@ -167,6 +167,7 @@ function withBaggage(outer: Scope | undefined, more: object, trace?: string): Sc
     deadline,
     traceparent,
     baggage: { ...baggage, ...more },
+    ids: outer?.ids,
     // Closed together with the surrounding delivery. Otherwise a poller started inside would keep an expired deadline.
     get open() {
       return outer ? outer.open : true;

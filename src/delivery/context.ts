@@ -79,7 +79,16 @@ export interface Scope {
   readonly deadline: number;
   readonly baggage: Readonly<Record<string, unknown>>;
   readonly traceparent: string | undefined;
+  /** Ids of the messages that are sent inside. Undefined if the handler is not called again for its message. */
+  readonly ids?: MakesIds | undefined;
   readonly open: boolean;
+}
+/** Makes the ids of messages, see DerivedIds. */
+export interface MakesIds {
+  /** Returns the id of the next message. Returns undefined after too many messages. */
+  next(entry: string, key: Uint8Array | null, body: Uint8Array): string | undefined;
+  /** Gives the id to the next equal message, since sending has failed. */
+  release(id: string): void;
 }
 export type Scopes = AsyncLocalStorage<Scope>;
 const scopes: Scopes = new AsyncLocalStorage<Scope>();
@@ -115,6 +124,13 @@ export interface Facts {
   readonly from: Peer;
   readonly baggage: Readonly<Record<string, unknown>>;
   readonly traceparent: string | undefined;
+  /**
+   * Group of the handler, or the entry of an idempotent request: with the place and the id, the same for each call of
+   * the handler for this message. Undefined if it is called only once.
+   */
+  readonly source?: string | undefined;
+  /** Place of the message in the topic of the group. */
+  readonly place?: { readonly partition: number; readonly offset: number } | undefined;
   /** True when the message is kept until it was handled or parked. */
   readonly durable?: boolean;
 }

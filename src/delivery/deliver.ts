@@ -6,6 +6,7 @@ import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
 import { ParkSignal, type DeliveryContext, type Facts, type Scope, type Scopes } from './context';
+import { DerivedIds } from './derived-ids';
 import type { Middleware, Settlement } from './middleware';
 
 export interface DeliverParts {
@@ -53,6 +54,7 @@ class Call implements Scope {
   /** Start of the call by the monotonic clock. Undefined when no listener watches the notices. */
   readonly #startedMs: number | undefined;
   #by: 'check' | 'handler' = 'check';
+  #ids: DerivedIds | undefined;
 
   constructor(
     private readonly parts: DeliverParts,
@@ -75,6 +77,10 @@ class Call implements Scope {
   }
   get traceparent(): string | undefined {
     return this.facts.traceparent;
+  }
+  get ids(): DerivedIds | undefined {
+    if (this.facts.source !== undefined) this.#ids ??= new DerivedIds(this.facts);
+    return this.#ids;
   }
 
   start(raw: unknown): Outcome | Promise<Outcome> {

@@ -69,7 +69,7 @@ class RecentIds implements IdWindow {
   }
 
   note({ offset, timeMs, value }: Entered, chosen: ChosenId): Earlier | undefined {
-    const name = nameOf(chosen);
+    const name = idName(chosen);
     const digest = digestOf(value ?? '');
     const known = this.#ids.get(name);
     const near = known?.filter((one) => isNear(one, offset, timeMs)) ?? [];
@@ -99,7 +99,8 @@ function isNear(earlier: Last, offset: number, timeMs: number): boolean {
   return distance > 0 && distance <= limits.idWindowRecords && timeMs - earlier.timeMs <= limits.idWindowMs;
 }
 
-function nameOf({ entry, id }: ChosenId): string {
+/** Returns a short name of an id, at most 64 characters. */
+export function idName({ entry, id }: ChosenId): string {
   const name = `${entry} ${id}`;
   return name.length <= nameCharsMax ? name : digestOf(name);
 }

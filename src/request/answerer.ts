@@ -89,7 +89,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     const bytes = body.length;
     // Check the room before decoding the body, so that a refusal stays cheap however large the request is.
     if (!line.hasRoom(bytes)) return overloaded(envelope, from, line);
-    const facts = factsOf(envelope);
+    const facts = factsOf(envelope, line.served.entry.options.idempotent);
     const arrivedMs = clock.now();
     if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
     const decoded = decodeBody(body, parts.bodyDepthMax);
@@ -285,6 +285,7 @@ function expired({ context }: Active, outcome: Outcome): Outcome {
   return isBusError(reason, 'Timeout') ? { ok: false, by: 'check', error: reason } : outcome;
 }
 
-function factsOf({ id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope): Facts {
-  return { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent };
+function factsOf({ id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope, isIdempotent = false): Facts {
+  const source = isIdempotent ? entry : undefined; // another instance can be sent the same request
+  return { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent, source };
 }

@@ -7,7 +7,8 @@ import { currentScope, inherited } from '../delivery/context';
 import { encodeBody } from '../format/codec';
 import { idFault, type Envelope } from '../format/envelope-fields';
 import { idMaker } from '../format/id';
-import type { GivenIds, SenderParts } from './types';
+import type { CallIds } from './ids/call-ids';
+import type { SenderParts } from './types';
 
 /** Limit of a key, because every queue holds the keys of its messages in memory. */
 const keyBytesMax = 1_024;
@@ -36,11 +37,11 @@ export type EncoderParts = Pick<
   SenderParts,
   'clock' | 'random' | 'scopes' | 'self' | 'messageBytesMax' | 'bodyDepthMax'
 >;
-export type EncodeCall = (entry: AnyEntry, inputs: readonly unknown[], how: How, ids?: GivenIds) => EncodedCall;
+export type EncodeCall = (entry: AnyEntry, inputs: readonly unknown[], how: How, chosen?: CallIds) => EncodedCall;
 
 /**
- * Returns a function that encodes the inputs of a call. It throws Invalid and TooLarge. If a schema checks
- * asynchronously, the messages are a promise that rejects with them.
+ * Returns a function that encodes the inputs of a call. It throws Invalid and TooLarge, and the errors of `chosen`. If
+ * a schema checks asynchronously, the messages are a promise that rejects with them.
  */
 export function messageEncoder(parts: EncoderParts): EncodeCall {
   const makeId = idMaker(parts.clock, parts.random);
@@ -48,18 +49,21 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
 
   function pack(
     entry: AnyEntry,
-    { id, once }: Pick<Envelope, 'id' | 'once'>,
+    made: string,
     checked: unknown,
     body: () => Uint8Array,
+    chosen: CallIds | undefined,
   ): EncodedMessage {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
     const scope = currentScope(parts.scopes);
     const from = scope ? inherited(scope) : nothingInherited;
     const kind = entry.kind === 'event' ? 'event' : 'work';
+    const value = body();
+    const { id, once } = chosen?.choose(entry.name, made, key, value) ?? { id: made };
     return {
       key,
-      value: body(),
+      value,
       id,
       envelope: {
         kind,
@@ -76,11 +80,10 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
     };
   }
 
-  function encodeAll(entry: AnyEntry, inputs: readonly unknown[], how: How, given?: GivenIds): EncodedCall {
-    const ids = inputs.map(given ?? makeId);
+  function encodeAll(entry: AnyEntry, inputs: readonly unknown[], how: How, chosen?: CallIds): EncodedCall {
+    const ids = inputs.map(chosen?.idOf ?? makeId);
     let bytes = 0;
     let tooLong: BusError | undefined;
-    const idAt = (n: number): Pick<Envelope, 'id' | 'once'> => ({ id: ids[n] ?? '', once: given && 'given' });
     const failed = (error: unknown, n: number): unknown =>
       how === 'list' && error !== tooLong ? ofList(error, n, inputs.length, ids[n] ?? '') : error;
     /** Stops at the byte limit, so that a list is not encoded into more memory than can wait. */
@@ -93,11 +96,12 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
     const checked: unknown[] = [];
     let n = 0;
     try {
-      if (given) for (; n < ids.length; n++) mustBeId(entry, ids[n]);
+      if (chosen?.idOf) for (; n < ids.length; n++) mustBeId(entry, ids[n]);
       for (n = 0; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
       if (checked.some((one) => one instanceof Promise)) return packLater();
       const ready: EncodedMessage[] = [];
-      for (n = 0; n < inputs.length; n++) ready.push(pack(entry, idAt(n), checked[n], () => encode(inputs[n])));
+      for (n = 0; n < inputs.length; n++)
+        ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(inputs[n]), chosen));
       return { bytes, ready };
     } catch (error) {
       void Promise.allSettled(checked); // the list is already rejected; the checks that still run change nothing
@@ -109,7 +113,7 @@ export function messageEncoder(parts: EncoderParts): EncodeCall {
       for (n = 0; n < inputs.length; n++) bodies.push(encode(inputs[n]));
       const ready = bodies.map(async (body, at): Promise<EncodedMessage> => {
         try {
-          return pack(entry, idAt(at), await checked[at], () => body);
+          return pack(entry, ids[at] ?? '', await checked[at], () => body, chosen);
         } catch (error) {
           throw failed(error, at);
         }

@@ -5,11 +5,14 @@ import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
+import { currentScope } from '../delivery/context';
 import type { Envelope } from '../format/envelope-fields';
 import type { Topic } from '../ports/log';
 import { outboxOf, type Outbox } from '../ports/outbox';
 import { AppendQueue } from './append-queue';
 import { messageEncoder, type How } from './encode-messages';
+import { derivedCall, type CallIds, type GivenIds } from './ids/call-ids';
+import { SentIds } from './ids/sent-ids';
 import { eventTopic, workTopic } from './topics';
 import type { MessagePlace, Sender, SenderParts, SendOptions, Submitted } from './types';
 
@@ -18,6 +21,7 @@ const untilMsDefault = 5_000;
 
 export function openSender(parts: SenderParts): Sender {
   const encode = messageEncoder(parts);
+  const sentIds = new SentIds(parts.clock);
   const queues = new Map<string, AppendQueue>();
   const outbox = parts.spool ?? outboxOf(parts.log, parts.reached);
   /** Bytes of all topics together. */
@@ -57,11 +61,21 @@ export function openSender(parts: SenderParts): Sender {
     if (inputs.length > limits.sendingMax) throw tooMany(entry, inputs.length);
     const queue = queueOf(entry);
     queue.mustHaveRoom(inputs.length);
-    const answers = await queue.send(inputs.length, how, encode(entry, inputs, how, options.ids));
+    const chosen = chosenIn(options.ids);
+    const answers = await (chosen
+      ? chosenOrFailed(chosen, () => queue.send(inputs.length, how, encode(entry, inputs, how, chosen)))
+      : queue.send(inputs.length, how, encode(entry, inputs, how)));
     if (parts.notices.watched) {
       for (const { id } of answers) parts.notices.emit({ type: 'sent', kind: entry.kind, entry: entry.name, id });
     }
     return outbox.forwarded ? forwarded(outbox, queue.topic.name, answers, options) : answers;
+  }
+
+  /** Returns the ids of a call, if the caller gives them, or if they are derived from the message that is handled. */
+  function chosenIn(given: GivenIds | undefined): CallIds | undefined {
+    if (given) return sentIds.call(given);
+    const ids = currentScope(parts.scopes)?.ids;
+    return ids && derivedCall(ids);
   }
 
   return {
@@ -103,6 +117,15 @@ async function atServers(outbox: Outbox, places: readonly MessagePlace[]): Promi
     return all?.[0] && { topic: place.topic, ...all[0] };
   });
   return (await Promise.all(found)).filter((place) => place !== undefined);
+}
+
+async function chosenOrFailed<T>(chosen: CallIds, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    chosen.failed(error);
+    throw error;
+  }
 }
 
 function topicOf({ ns, keepMs }: SenderParts, entry: AnyEntry): Topic {

@@ -9,6 +9,7 @@ import type { DeliverParts, Run } from '../delivery/deliver';
 import type { MakeIdWindow } from '../delivery/id-window';
 import type { GroupStart, Log, Topic } from '../ports/log';
 import type { Outbox } from '../ports/outbox';
+import type { GivenIds } from './ids/call-ids';
 import type { MakeFilter } from './progress/duplicate-filter';
 import type { RetainedPartitions } from './progress/retained';
 import type { MakeUnkept } from './progress/unkept';
@@ -169,8 +170,6 @@ export interface Submitted {
   readonly reached: 'disk' | 'broker';
   readonly place?: MessagePlace;
 }
-/** Returns the id that the caller gives to a message. The index is the one in the list of its call. */
-export type GivenIds = (input: unknown, index: number) => string;
 /** Options of a call. Undefined ones are not set. */
 export interface SendOptions {
   /** Ids that the caller gives to the messages. */
@@ -187,7 +186,8 @@ export interface Sender extends Closable {
    * the event loop share an append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or with
    * Unreachable. The `details.outcome` of Unreachable reports whether the messages can have been sent. With `how`
    * 'list', errors name the message that failed. `ids` are the ids that the caller gives to the messages. Rejects with
-   * Invalid for an id that no envelope can have, and with whatever `ids` throws.
+   * Invalid for an id that no envelope can have, with Conflict for one that was given to another body,
+   * and with the error that `ids` throws. Nothing was sent then.
    */
   send(
     entry: AnyEntry,

@@ -4,6 +4,7 @@ import { openScopes } from '../../src/delivery/context';
 import { decodeBody } from '../../src/format/codec';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import { messageEncoder } from '../../src/work/encode-messages';
+import type { CallIds, GivenIds } from '../../src/work/ids/call-ids';
 
 interface Job {
   readonly key: string;
@@ -17,6 +18,12 @@ function encoder(messageBytesMax = 1_000) {
   const self = { module: 'web', instance: 'web#0001' };
   return messageEncoder({ clock, random, scopes: openScopes(), self, messageBytesMax });
 }
+
+const given = (idOf: GivenIds): CallIds => ({
+  idOf,
+  choose: (_entry, id) => ({ id, once: 'given' }),
+  failed: () => undefined,
+});
 
 /** A schema that accepts every body after a turn of the event loop. */
 const slow: Schema<Job> = {
@@ -40,7 +47,7 @@ test('gives the messages the ids of the caller, and marks them', () => {
     entryOf(),
     [{ key: 'a' }, { key: 'b' }],
     'list',
-    (input, n) => `${(input as Job).key}${n}`,
+    given((input, n) => `${(input as Job).key}${n}`),
   );
   if (ready instanceof Promise) throw new Error('the schema is synchronous');
   expect(ready.map(({ id, envelope }) => [id, envelope.id, envelope.once])).toEqual([
@@ -55,16 +62,27 @@ test.each([
   ['a\nb', 'has a control character, a line separator, or a mark of the writing direction'],
   ['a\u{d800}', 'has half of a surrogate pair, which UTF-8 cannot hold'],
 ])('rejects the id %p', (id, fault) => {
-  const encode = () => encoder()(entryOf(), [{ key: 'a' }], 'one', () => id);
+  const encode = () =>
+    encoder()(
+      entryOf(),
+      [{ key: 'a' }],
+      'one',
+      given(() => id),
+    );
   const message = `the id of a message for photos.resize ${fault}`;
   expect(encode).toThrow(expect.objectContaining({ code: 'Invalid', message, details: expect.anything() }));
 });
 
 test('names the message of a list whose id is invalid', () => {
   const ids = ['a', ''];
-  expect(() => encoder()(entryOf(), [{ key: 'a' }, { key: 'b' }], 'list', (_input, n) => ids[n] ?? '')).toThrow(
-    expect.objectContaining({ code: 'Invalid', message: expect.stringContaining('body 1 of 2') }),
-  );
+  expect(() =>
+    encoder()(
+      entryOf(),
+      [{ key: 'a' }, { key: 'b' }],
+      'list',
+      given((_input, n) => ids[n] ?? ''),
+    ),
+  ).toThrow(expect.objectContaining({ code: 'Invalid', message: expect.stringContaining('body 1 of 2') }));
 });
 
 test('knows the bytes before an asynchronous check has ended', async () => {

@@ -12,7 +12,12 @@ const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
 
 /** Calls the handler. Never throws or rejects. `message.context` is set until the handler has ended. */
-export function handle(parts: ConsumerParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
+export function handle(
+  parts: ConsumerParts,
+  group: string,
+  message: Message,
+  { entry, run }: Handling,
+): Outcome | Promise<Outcome> {
   const body = decodeValue(message.record.value, parts.bodyDepthMax);
   if (!body.ok) {
     return { ok: false, by: 'check', error: new Refused(`its body cannot be decoded: ${body.reason}`) };
@@ -23,6 +28,8 @@ export function handle(parts: ConsumerParts, message: Message, { entry, run }: H
     entry: entry.name,
     attempt: message.attempts + 1,
     deadline: Infinity,
+    source: group,
+    place: record,
     durable: true,
     from: envelope ? peerOf(envelope.from) : foreign,
     baggage: envelope?.baggage ?? noBaggage,

@@ -216,7 +216,7 @@ class Consumer {
   }
 
   #run(message: Message, handling: Handling): void {
-    const outcome = handle(this.parts, message, handling);
+    const outcome = handle(this.parts, this.queue.group, message, handling);
     if (outcome instanceof Promise) void outcome.then((late) => this.#ended(message, late));
     else this.#ended(message, outcome);
   }

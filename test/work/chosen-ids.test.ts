@@ -128,8 +128,8 @@ test('the same id in another partition is another message', async () => {
   const p = r.process('a');
   let handled = 0;
   await r.take(p, resize, () => void handled++);
-  const sender = r.sender(p);
-  for (const key of ['k', 'another']) await sender.send(resize, [{ n: 1, key }], 'one', { ids: () => 'x' });
+  for (const key of ['k', 'another'])
+    await r.sender(r.process(key)).send(resize, [{ n: 1, key }], 'one', { ids: () => 'x' });
   await r.clock.advance(1_000);
   expect(handled).toBe(2);
 });
@@ -150,7 +150,7 @@ test('the same id with another body is parked, with both places', async () => {
   const r = oneKey();
   await r.take(r.a);
   await r.send('x', 1);
-  await r.send('x', 2);
+  await r.sender(r.b).send(resize, [{ n: 2, key: 'k' }], 'one', { ids: () => 'x' });
   await r.send('x', 1);
   await r.clock.advance(1_000);
   expect(r.handled).toEqual(['a 1 x']);
@@ -160,6 +160,24 @@ test('the same id with another body is parked, with both places', async () => {
     /^its id belongs to t\.photos\.work\/(\d+)\/0, which has another body than this message at t\.photos\.work\/\1\/1$/,
   );
   expect(note).toMatchObject({ id: 'x', entry: 'photos.resize', attemptCount: 0 });
+});
+
+test('another body under the same id rejects with Conflict at its sender', async () => {
+  const r = oneKey();
+  await r.take(r.a);
+  await r.send('x', 1);
+  const message = "the id 'x' for photos.resize was given to another body 0 ms ago";
+  await expect(r.send('x', 2)).rejects.toMatchObject({ code: 'Conflict', message, details: { key: 'x' } });
+  const sender = r.sender(r.web);
+  const list = [1, 2, 3].map((n) => ({ n, key: 'k' }));
+  const ids = ['p', 'q', 'p'];
+  await expect(sender.send(resize, list, 'list', { ids: (_job, n) => ids[n] ?? '' })).rejects.toMatchObject({
+    code: 'Conflict',
+    details: { key: 'p', index: 2, id: 'p' },
+  });
+  await sender.send(resize, [{ n: 9, key: 'k' }], 'one', { ids: () => 'p' }); // nothing of the list was sent
+  await r.clock.advance(1_000);
+  expect(r.handled).toEqual(['a 1 x', 'a 9 p']);
 });
 
 test('a replayed message is handled, although its id is known', async () => {
