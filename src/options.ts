@@ -108,10 +108,9 @@ export const busOptions = options({
   keepMs: {
     type: 'duration',
     default: 7 * day,
-    min: 1_000,
-    max: 3_650 * day,
+    ...bounds.keepMs,
     description:
-      'Retention of events and of finished work. ' +
+      'Retention of events and of finished work whose entry sets none. ' +
       'On one machine, events that a named listener has not received are kept longer.',
   },
   brokers: {

@@ -12,6 +12,7 @@ import { createCaller } from '../request/caller';
 import { createLeaver } from '../request/goodbye';
 import type { OpenCall } from '../request/open-call';
 import { openPeers } from '../request/peers';
+import type { Topic } from '../ports/log';
 import { RetentionWatch } from '../work/retention';
 import { RetainedPartitions } from '../work/progress/retained';
 import { openBuffered } from '../work/queue/read-ahead';
@@ -60,8 +61,8 @@ export function buildBus(parts: BusParts): BuiltBus {
   const timeoutMs = ({ name, options }: Request): number => timeoutNow(live, name, options);
   const caller = createCaller({ ...outgoing, peers, timeoutMs });
   const broadcaster = createBroadcaster(outgoing);
-  const retention = new RetentionWatch({ clock, random, log, notices, keepMs });
-  const publishes = (topic: string): void => retention.publishes(topic);
+  const retention = new RetentionWatch({ clock, random, log, notices });
+  const publishes = (topic: Topic): void => retention.publishes(topic);
   const { reached, spool } = parts;
   const sender = openSender({ ...sendParts, log, self, ns, keepMs, publishes, reached, spool });
 

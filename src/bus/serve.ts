@@ -10,9 +10,10 @@ import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contra
 import type { Run } from '../delivery/deliver';
 import { createLimiter } from '../delivery/limiter';
 import { namesIn, queueOf } from '../format/names';
+import type { Topic } from '../ports/log';
 import type { Answerer } from '../request/answerer';
 import { consumeQueue } from '../work/queue/consumer';
-import { eventTopic, parkedTopic, workTopic } from '../work/topics';
+import { eventTopic, parkedTopic, queueKeepMs, workTopic } from '../work/topics';
 import type { EntryLimits, Handling, Queue, QueueConsumer, ConsumerParts } from '../work/types';
 import { fault, unknownNameMessage } from './argument-checks';
 import { follow, limitsNow, retryNow } from './live';
@@ -26,7 +27,7 @@ export interface ServeParts {
   readonly answerer: Answerer;
   readonly receiver: BroadcastReceiver;
   /** Records that this instance is a named listener of the topic, in this group. The returned function ends this. */
-  listens(topic: string, group: string): () => void;
+  listens(topic: Topic, group: string): () => void;
   /**
    * Announces a contract, or withdraws it if `fingerprint` is undefined. Resolves when other instances can see that.
    */
@@ -136,7 +137,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   listening.add(queue.group);
   try {
     const taken = await take(parts, queue, [name]);
-    const unwatch = parts.listens(queue.topic.name, queue.group);
+    const unwatch = parts.listens(queue.topic, queue.group);
     return closable(async () => {
       await taken.close();
       unwatch();
@@ -262,6 +263,9 @@ function workQueues(
     limits: (name) => limitsNow(bus.live, name, given(name), bus.live.bus.workConcurrency),
     retry: (name) => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,
-    keepMs: bus.timings.keepMs,
+    keepMs: queueKeepMs(
+      Array.from(entries.values(), ({ entry }) => entry),
+      bus.timings.keepMs,
+    ),
   }));
 }

@@ -109,6 +109,13 @@ export interface WorkOptions<B> {
    * other.
    */
   readonly queue?: string;
+  /**
+   * Time for which the log keeps a job after it was submitted, in ms, if it is settled by then. A job that is not
+   * settled is kept without a limit. Entries of one topic are kept for the longest of their times, so set `queue` for
+   * an entry that needs a shorter one.
+   * @default the `keepMs` of the bus (7 days)
+   */
+  readonly keepMs?: number;
 }
 /**
  * Declares a kind of job. One instance handles each job. It is stored until it has been handled or parked, so it can
@@ -132,6 +139,14 @@ export function broadcast<I extends Schema>(
 export interface EventOptions<B> {
   /** Returns the key of an event. Events of one key keep their order. By default, events have no order. */
   readonly key?: (body: B) => string;
+  /**
+   * Time for which the log keeps an event at least, in ms. All events of a module are in one topic, which keeps them
+   * for the longest of their times. A longer time than before applies from the next start on, on Kafka when an operator
+   * has run the command that busbar reports. Events that a named listener has not received are kept longer on one
+   * machine.
+   * @default the `keepMs` of the bus (7 days)
+   */
+  readonly keepMs?: number;
 }
 /**
  * Declares an event that the module publishes. Named listeners handle each event once, in one of their instances; plain

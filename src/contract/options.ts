@@ -17,6 +17,7 @@ export const bounds = {
   backoffMs: { min: 0, max: day },
   handoverMs: { min: 0, max: day },
   concurrency: { min: 1, max: 10_000 },
+  keepMs: { min: 1_000, max: 3_650 * day },
 } as const;
 
 /** Returns the requirement as the end of a sentence when the value violates it; undefined otherwise. */
@@ -41,6 +42,7 @@ const rules = {
   backoffMs: whole(bounds.backoffMs, ' of ms'),
   handoverMs: whole(bounds.handoverMs, ' of ms'),
   queue: isName,
+  keepMs: whole(bounds.keepMs, ' of ms'),
   as: isName,
   from: (value) =>
     value === 'start' || value === 'end' || (value instanceof Date && !Number.isNaN(value.getTime()))
@@ -55,9 +57,9 @@ type OptionName = keyof typeof rules;
 const retrying = ['attempts', 'retry', 'backoffMs', 'handoverMs'] as const;
 const namesOf = {
   request: ['timeoutMs', 'idempotent'],
-  work: ['key', ...retrying, 'queue'],
+  work: ['key', ...retrying, 'queue', 'keepMs'],
   broadcast: [],
-  event: ['key'],
+  event: ['key', 'keepMs'],
   listener: ['as', 'from', ...retrying, 'concurrency', 'perSecond'],
 } as const satisfies Record<AnyEntry['kind'] | 'listener', readonly OptionName[]>;
 

@@ -42,6 +42,7 @@ export interface EntryOptions {
   readonly backoffMs?: number;
   readonly handoverMs?: number;
   readonly queue?: string;
+  readonly keepMs?: number;
 }
 /**
  * The handling of a key's messages while a failed one waits. With `in-order` they wait until it is settled; with

@@ -131,8 +131,11 @@ export class Partition {
   }
 }
 
+/** A topic whose retention can be raised. Its partitions hold the same object. */
+type Kept = { -readonly [K in keyof Topic]: Topic[K] };
+
 export class Topics {
-  readonly #topics = new Map<string, { readonly topic: Topic; readonly partitions: readonly Partition[] }>();
+  readonly #topics = new Map<string, { readonly topic: Kept; readonly partitions: readonly Partition[] }>();
 
   constructor(
     readonly nowMs: () => number,
@@ -146,9 +149,13 @@ export class Topics {
       const counts = `${there.partitions} partitions, not ${topic.partitions}`;
       throw config(`topic ${topic.name} has ${counts}: a change would move keys to other partitions`);
     }
-    if (there) return { ...there };
+    if (there) {
+      const isLonger = there.keepMs !== null && topic.keepMs !== null && topic.keepMs > there.keepMs;
+      if (isLonger) there.keepMs = topic.keepMs;
+      return { ...there };
+    }
     if (!(topic.partitions >= 1)) throw config(`topic ${topic.name} needs at least one partition`);
-    const kept = { ...topic };
+    const kept: Kept = { ...topic };
     const partitions = Array.from(
       { length: topic.partitions },
       (_, partition) => new Partition(kept, partition, this.nowMs),

@@ -209,7 +209,8 @@ export interface GroupOfTopic {
  */
 export interface Log extends Closable {
   /**
-   * Creates the topic unless it exists.
+   * Creates the topic unless it exists. A log without servers also raises the retention of an existing topic to
+   * `keepMs`. On servers an operator changes it.
    *
    * Resolves with the actual settings of the topic. Rejects with Config if it has a different number of partitions.
    */

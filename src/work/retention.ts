@@ -4,7 +4,7 @@ import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { sizeText, spanText } from '../format/amounts';
 import { parseGroup, queueOf } from '../format/names';
-import type { CommittedProgress, Log, Stored } from '../ports/log';
+import type { CommittedProgress, Log, Stored, Topic } from '../ports/log';
 import { envelopeOf } from './message';
 
 /**
@@ -42,8 +42,6 @@ export interface RetentionParts {
   readonly random: Random;
   readonly log: Log;
   readonly notices: Notices;
-  /** Retention of events topics that this instance creates, in ms. */
-  readonly keepMs: number;
 }
 
 /**
@@ -69,24 +67,26 @@ export class RetentionWatch {
   readonly #reported = new Map<string, string>();
   /** Newest record up to which the group has no unread event of its entry, by group and partition. */
   readonly #passed = new Map<string, Pick<Stored, 'offset' | 'timeMs'>>();
+  /** Shortest retention of the watched topics, in ms. */
+  #keepMs = Infinity;
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(private readonly parts: RetentionParts) {}
 
   /** Watches all named listeners of a topic to which this instance publishes. */
-  publishes(topic: string): void {
-    if (this.#watched.get(topic) === 'all') return;
-    this.#watched.set(topic, 'all');
-    this.#plan();
+  publishes({ name, keepMs }: Pick<Topic, 'name' | 'keepMs'>): void {
+    if (this.#watched.get(name) === 'all') return;
+    this.#watched.set(name, 'all');
+    this.#plan(keepMs);
   }
   /** Watches one group in which this instance is a named listener. The returned function ends this. */
-  listens(topic: string, group: string): () => void {
-    const groups = this.#watched.get(topic) ?? new Set<string>();
+  listens({ name, keepMs }: Pick<Topic, 'name' | 'keepMs'>, group: string): () => void {
+    const groups = this.#watched.get(name) ?? new Set<string>();
     if (groups === 'all') return () => undefined;
-    this.#watched.set(topic, groups.add(group));
-    this.#plan();
-    return () => this.#ends(topic, group);
+    this.#watched.set(name, groups.add(group));
+    this.#plan(keepMs);
+    return () => this.#ends(name, group);
   }
   #ends(topic: string, group: string): void {
     const groups = this.#watched.get(topic);
@@ -102,10 +102,16 @@ export class RetentionWatch {
     this.#timer?.cancel();
   }
 
-  #plan(): void {
+  /** Plans the next check. A topic with a shorter retention than the others brings it forward. */
+  #plan(keepMs: number | null = null): void {
+    if (keepMs !== null && keepMs < this.#keepMs) {
+      this.#keepMs = keepMs;
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    }
     if (this.#timer || this.#closed || this.#watched.size === 0) return;
-    const { clock, random, keepMs } = this.parts;
-    const everyMs = Math.max(checkMsMin, Math.min(checkMsMax, keepMs / checksPerKeep));
+    const { clock, random } = this.parts;
+    const everyMs = Math.max(checkMsMin, Math.min(checkMsMax, this.#keepMs / checksPerKeep));
     this.#timer = clock.after(everyMs * (0.5 + random.next() / 2), () => {
       // A failed read is repeated by the next check. An unreachable log is reported elsewhere.
       void this.#check()

@@ -41,7 +41,7 @@ export function openSender(parts: SenderParts): Sender {
     if (found) return found;
     const made = new AppendQueue(outbox, topic, stamp, whole);
     queues.set(topic.name, made);
-    if (entry.kind === 'event') parts.publishes?.(topic.name);
+    if (entry.kind === 'event') parts.publishes?.(topic);
     return made;
   }
 

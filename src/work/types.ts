@@ -153,7 +153,7 @@ export interface SenderParts {
   /** Largest body, in bytes. Default: limits.messageBytesMax. */
   readonly messageBytesMax?: number;
   /** Called before the first event of this sender to a topic. */
-  readonly publishes?: (topic: string) => void;
+  readonly publishes?: (topic: Topic) => void;
   /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
   /** Retention of the events topic, in ms, used when this sender creates it. Default 7 days. */

@@ -48,7 +48,7 @@ test.each([
   ['request', { timeoutMs: NaN }, 'o.x: timeoutMs is NaN; it must be a whole number of ms from 1 to 86400000'],
   ['request', { timeoutMs: -1 }, 'o.x: timeoutMs is -1; it must be a whole number of ms from 1 to 86400000'],
   ['request', { idempotent: 'yes' }, "o.x: idempotent is 'yes'; it must be true or false"],
-  ['event', { attempts: 3 }, "o.x: 'attempts' is not an option of event; the options are key"],
+  ['event', { attempts: 3 }, "o.x: 'attempts' is not an option of event; the options are key, keepMs"],
 ])('rejects a %s with %j', (kind, options, fault) => {
   const schemas = kind === 'request' ? [Job, Job] : [Job];
   expect(faultsOf(() => define({ x: make(kind, ...schemas, options) }))).toEqual([fault]);

@@ -1,4 +1,5 @@
 /** Buses on a cluster, in separate processes: the promises of each verb while instances die and leave. */
+import { defineModule, event, unchecked } from '../../src/index';
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { placeFaults } from '../bus/places';
@@ -6,6 +7,7 @@ import type { Scene } from '../bus/processes';
 import { quickest } from '../elapsed';
 import { openBusScene } from '../support/cluster-scenes';
 import { timed } from '../support/kafka-client';
+import { openRealProcess } from '../support/kafka-log-ports';
 
 kafkaSuite('buses on a cluster', (suite) => {
   let scene: Scene;
@@ -104,6 +106,16 @@ kafkaSuite('buses on a cluster', (suite) => {
     const { brokers, zookeeper } = suite.cluster;
     const servers = { transport: 'kafka', brokers: brokers.split(','), zookeeper } as const;
     expect(await placeFaults(await scene.open('web'), { module: 'look', ns, ...servers })).toEqual([]);
+  });
+
+  test('the events topic has the retention that its entry declares', async () => {
+    const { added } = defineModule('photos', { added: event(unchecked<number>(), { keepMs: 3_600_000 }) });
+    const ns = `${suite.namespace}-${scenes}`;
+    await (await scene.open('web')).publish(added, 1);
+    const process = openRealProcess(suite.cluster.brokers, { ns });
+    const topics = await process.log.topics();
+    await process.close();
+    expect(topics.find(({ name }) => name === `${ns}.photos.events`)).toMatchObject({ keepMs: 3_600_000 });
   });
 
   test('accepted work is handled by a process that starts later, or by its replacement', async () => {

@@ -25,9 +25,9 @@ const mixed = defineModule('mixed', {
   a: request(v.object({ n: v.number() }), type({ s: 'string' }), {
     failures: { Full: v.object({ left: v.number() }) },
   }),
-  b: work(type({ image: 'string' }), { key: (job) => job.image }),
+  b: work(type({ image: 'string' }), { key: (job) => job.image, keepMs: 60_000 }),
   c: request(unchecked<{ old: string }>(), unchecked<number>()),
-  d: event(v.pipe(v.string(), v.transform(Number))),
+  d: event(v.pipe(v.string(), v.transform(Number)), { keepMs: 60_000 }),
   e: broadcast(type('string.numeric.parse')),
 });
 is<Same<Input<typeof mixed.a>, { n: number }>>();
@@ -73,6 +73,8 @@ request(String, z.string());
 request(z.string(), z.string(), { timeoutMs: '3s' });
 // @ts-expect-error an option that requests do not have
 request(z.string(), z.string(), { attempts: 3 });
+// @ts-expect-error a request is not kept
+request(z.string(), z.string(), { keepMs: 60_000 });
 // @ts-expect-error the key is computed from the body
 work(z.object({ a: z.string() }), { key: (job) => job.b });
 // @ts-expect-error keys are strings

@@ -30,7 +30,7 @@ function openScene<T>(watches: (watch: RetentionWatch) => T) {
     bounds: (name) => current.bounds(name),
     peek: (...where) => current.peek(...where),
   };
-  const watch = new RetentionWatch({ clock, random: { next: () => 0.5 }, log, notices, keepMs });
+  const watch = new RetentionWatch({ clock, random: { next: () => 0.5 }, log, notices });
   const watched = watches(watch);
   const start = async (): Promise<void> => {
     await current.ensure(topic);
@@ -54,7 +54,7 @@ test.each([
   ['fewer', 3, 0],
   ['more', 3, 40],
 ])('reports events of a topic that was recreated with %s events', async (_, added, moved) => {
-  const { clock, heard, watch, start, publish, recreate } = openScene((it) => it.publishes(topic.name));
+  const { clock, heard, watch, start, publish, recreate } = openScene((it) => it.publishes(topic));
   await start();
   await publish('photos.moved', 20); // no listener handles these: they are skipped and not read again
   await clock.advance(0.8 * keepMs);
@@ -70,7 +70,7 @@ test.each([
 });
 
 describe('a named listener that ends', () => {
-  const listens = (watch: RetentionWatch): (() => void) => watch.listens(topic.name, group);
+  const listens = (watch: RetentionWatch): (() => void) => watch.listens(topic, group);
 
   test('ends the report about its events and the checks of its topic', async () => {
     const { clock, states, watched, start, publish, log } = openScene(listens);
@@ -90,7 +90,7 @@ describe('a named listener that ends', () => {
     const { clock, states, watch, watched, start, publish } = openScene(listens);
     await start();
     await publish('photos.added', 1);
-    watch.publishes(topic.name);
+    watch.publishes(topic);
     watched();
     await clock.advance(0.7 * keepMs);
     expect(states).toEqual([false]);
@@ -101,7 +101,7 @@ describe('a named listener that ends', () => {
     const { clock, states, watch, watched, start, publish } = openScene(listens);
     await start();
     await publish('photos.added', 1);
-    const other = watch.listens(topic.name, 't.search.other.photos.added');
+    const other = watch.listens(topic, 't.search.other.photos.added');
     other();
     await clock.advance(0.7 * keepMs);
     expect(states).toEqual([false]);

@@ -32,7 +32,7 @@ export interface Edge {
 const partitionsMax = 65_535;
 
 export class Topics {
-  /** Topics that were read. They are never changed or removed, so an entry stays valid. */
+  /** Topics that were read. They are never removed, and only their retention is raised, so the rest stays valid. */
   private readonly known = new Map<string, Topic>();
 
   /** Keys of the bounds, built once because every read needs them. */
@@ -49,7 +49,7 @@ export class Topics {
       );
     }
     const there = this.find(topic.name) ?? (await this.create(topic));
-    if (there.partitions === topic.partitions) return there;
+    if (there.partitions === topic.partitions) return keepsLonger(topic, there) ? this.raise(topic) : there;
     throw fault(
       `topic '${topic.name}' has ${there.partitions} partitions, but the code requires ${topic.partitions}: ` +
         'keep the number, or use another queue name and drain the old queue',
@@ -69,6 +69,24 @@ export class Topics {
     // If another process created the topic first, its topic is the one that counts.
     await this.store.within(this.store.write({ key, version: null }, [{ key, value }, ...bounds]));
     return this.get(name);
+  }
+
+  /** Raises the retention of an existing topic, unless another process has done it. */
+  private async raise({ name, keepMs }: Topic): Promise<Topic> {
+    const key = keyOf(kinds.topic, [name]);
+    for (;;) {
+      this.store.refresh();
+      const entry = this.store.entry(key);
+      if (entry === undefined) throw fault(`topic '${name}' does not exist`, noTopicRemedy);
+      const there = parseTopic(entry.value);
+      const topic = keepsLonger({ keepMs }, there) ? { ...there, keepMs } : there;
+      const change = { key, value: Buffer.from(JSON.stringify(topic)), version: entry.version + 1 };
+      const isDone =
+        topic === there || (await this.store.within(this.store.write({ key, version: entry.version }, [change])));
+      if (!isDone) continue; // another process changed it first
+      this.known.set(name, topic);
+      return topic;
+    }
   }
 
   /** Returns a topic. Throws Config when it does not exist. */
@@ -141,8 +159,12 @@ export class Topics {
   }
 }
 
+/** Returns whether `wanted` keeps records by age, and longer. A retention is never lowered: others can need it. */
+function keepsLonger(wanted: Pick<Topic, 'keepMs'>, there: Topic): boolean {
+  return wanted.keepMs !== null && there.keepMs !== null && wanted.keepMs > there.keepMs;
+}
 function parseTopic(value: Buffer): Topic {
-  return JSON.parse(value.toString()) as Topic; // only `create` above writes these
+  return JSON.parse(value.toString()) as Topic; // only `create` and `raise` above write these
 }
 
 function noPartition(topic: string, partition: number): BusError<'Config'> {

@@ -355,3 +355,43 @@ describe('a sweep that fails', () => {
     expect(reported).toEqual(['EIO', 'EROFS', 'EROFS']);
   });
 });
+
+describe('the retention of an existing topic', () => {
+  const topicOf = (keepMs: number | null) => ({ name: 't', partitions: 1, compacted: false, keepMs });
+
+  test('is raised by a process that needs a longer one, and never lowered', async () => {
+    const [one, other] = [new Topics(store), new Topics(store)];
+    await one.ensure(topicOf(1_000));
+    await other.ensure(topicOf(1_000));
+    expect(await other.ensure(topicOf(5_000))).toMatchObject({ keepMs: 5_000 });
+    expect(await one.ensure(topicOf(3_000))).toMatchObject({ keepMs: 5_000 }); // its own copy still has 1,000
+    expect(await one.ensure(topicOf(500))).toMatchObject({ keepMs: 5_000 });
+    expect(one.all()).toEqual([topicOf(5_000)]);
+  });
+
+  test('is the longest of all when processes raise it at the same time', async () => {
+    const all = Array.from({ length: 5 }, () => new Topics(store));
+    await Promise.all(all.map((topics) => topics.ensure(topicOf(1_000))));
+    await Promise.all(all.map((topics, n) => topics.ensure(topicOf(2_000 + ((n * 3) % 5)))));
+    expect(all[0]?.all()).toEqual([topicOf(2_004)]);
+  });
+
+  test('stays null when records are kept until they are trimmed', async () => {
+    const topics = new Topics(store);
+    await topics.ensure(topicOf(null));
+    expect(await topics.ensure(topicOf(5_000))).toEqual(topicOf(null));
+    expect(topics.all()).toEqual([topicOf(null)]);
+  });
+
+  test('applies to the next sweep of a process that opened the topic before', async () => {
+    const { trimmer, put } = await open({ compacted: false, keepMs: 1_000 });
+    await put(['a', 'x']);
+    await new Topics(store).ensure(topicOf(5_000));
+    nowMs += 2_000;
+    await trimmer.sweep();
+    expect(new Topics(store).bounds('t', 0)).toMatchObject({ start: 0, end: 1 });
+    nowMs += 4_000;
+    await trimmer.sweep();
+    expect(new Topics(store).bounds('t', 0)).toMatchObject({ start: 1, end: 1 });
+  });
+});
