@@ -5,11 +5,16 @@ import { allEnded, closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Log, Member, OwnedPartition, Owner, Stored, Topic } from '../ports/log';
 import { PartitionDrain } from './partition-drain';
+import type { Shipped } from './shipped';
 
 /** Group of the processes that send. */
 export const drainGroup = 'drain';
 /** Interval of the searches for topics that other processes created. */
 const searchMs = 1_000;
+/** Interval of the commits of all partitions, which share a write to the disk. */
+const commitMs = 100;
+/** Number of commits between two removals of sent records. */
+const commitsPerTrim = 5;
 /** Time for which nothing could be sent before it is reported. */
 const reportMs = 5_000;
 
@@ -21,8 +26,8 @@ export interface DrainParts {
   readonly local: Log;
   /** Parks a record that the servers refuse for good. */
   readonly park: (topic: string, record: Stored, error: BusError) => Promise<void>;
-  /** Called after each commit. */
-  readonly committed: (topic: string) => void;
+  /** Called when the servers have all records of a partition below `offset`. */
+  readonly sent: (topic: string, partition: number, offset: number, shipped: Shipped) => void;
   /** Called with the reason when messages wait because they cannot be sent, and with undefined when none does. */
   readonly failing: (reason: string | undefined) => void;
 }
@@ -30,6 +35,7 @@ export interface DrainParts {
 export class Drain implements Closable {
   readonly #topics = new Map<string, TopicDrain>();
   readonly #search: Timer;
+  readonly #commits: Timer;
   #searching: Promise<void> | undefined;
   #reported: string | undefined;
   readonly #closer = closable(() => this.#close());
@@ -40,11 +46,21 @@ export class Drain implements Closable {
       void this.search();
       this.#report();
     });
+    let commits = 0;
+    this.#commits = every(parts.clock, commitMs, () => {
+      const trims = ++commits % commitsPerTrim === 0;
+      for (const drain of this.#topics.values()) drain.commit(trims);
+    });
   }
 
   /** Topics of the spool that this process has found. */
   get topics(): Iterable<string> {
     return this.#topics.keys();
+  }
+
+  /** True while records of a partition of this process cannot be sent. */
+  get isFailing(): boolean {
+    return [...this.#topics.values()].some((drain) => drain.isFailing);
   }
 
   /** Sends the messages of all topics of the spool. Never rejects: the next search repeats what failed. */
@@ -59,7 +75,6 @@ export class Drain implements Closable {
 
   /** Sends the messages of one topic. */
   add(topic: Topic): void {
-    if (this.#search === undefined) return;
     const drain = this.#topics.get(topic.name) ?? new TopicDrain(topic, this.parts);
     this.#topics.set(topic.name, drain);
     drain.start().catch((error: unknown) => this.#log(`the messages for ${topic.name} cannot be sent`, error));
@@ -83,6 +98,7 @@ export class Drain implements Closable {
   }
   async #close(): Promise<void> {
     this.#search.cancel();
+    this.#commits.cancel();
     await this.#searching;
     await allEnded(
       'leaving the group of the spool',
@@ -125,7 +141,7 @@ class TopicDrain implements Owner {
         ensure: () => this.#ensure(),
         park: (record, error) => this.parts.park(this.topic.name, record, error),
         failing: (partition, reason) => this.#note(partition, reason),
-        committed: () => this.parts.committed(this.topic.name),
+        sent: (partition, offset, shipped) => this.parts.sent(this.topic.name, partition, offset, shipped),
       },
       owned,
     );
@@ -133,6 +149,13 @@ class TopicDrain implements Owner {
     void drain.run().finally(() => {
       if (this.#partitions.get(owned.partition) === drain) this.#partitions.delete(owned.partition);
     });
+  }
+  /** Commits the progress of all partitions, and removes what was committed before. */
+  commit(trims: boolean): void {
+    for (const drain of this.#partitions.values()) {
+      if (trims) void drain.trim();
+      void drain.commit();
+    }
   }
   async onRevoked(partition: number): Promise<void> {
     await this.#partitions.get(partition)?.stop();
@@ -153,6 +176,9 @@ class TopicDrain implements Owner {
     else this.#failing.set(partition, { sinceMs: this.parts.clock.mono(), reason });
   }
 
+  get isFailing(): boolean {
+    return this.#failing.size > 0;
+  }
   /** Returns a line about partitions that could not be sent for `forMs`. */
   failure(nowMs: number, forMs: number): string | undefined {
     const late = [...this.#failing.values()].filter(({ sinceMs }) => nowMs - sinceMs >= forMs);

@@ -2,9 +2,9 @@
 import { every, type Clock, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
-import type { CommittedProgress, Log, Place } from '../ports/log';
+import type { Log, Place } from '../ports/log';
 import { drainGroup } from './drain';
-import { decodeShipped, placeOf } from './shipped';
+import { decodeShipped, nothingShipped, placeOf, type Shipped } from './shipped';
 
 /** Interval of the reads of the commits of other processes, while a call waits. */
 const pollMs = 25;
@@ -14,10 +14,18 @@ interface Waiting {
   readonly places: readonly Place[];
   readonly done: Deferred<Places | undefined>;
 }
+/** Progress of a partition: the servers have all records below `offset`. */
+export interface Progress {
+  readonly partition: number;
+  readonly offset: number;
+  readonly shipped: Shipped;
+}
 
 export class Forwarded {
   readonly #waiting = new Map<string, Set<Waiting>>();
-  readonly #looking = new Set<string>();
+  /** Highest known progress by topic and partition. */
+  readonly #progress = new Map<string, Map<number, Progress>>();
+  readonly #reading = new Set<string>();
   #poll: Timer | undefined;
   #isClosed = false;
 
@@ -32,9 +40,9 @@ export class Forwarded {
     const waiting: Waiting = { places, done: deferred() };
     const all = this.#waiting.get(topic) ?? new Set();
     this.#waiting.set(topic, all.add(waiting));
-    this.#poll ??= every(this.clock, pollMs, () => this.#lookAll());
+    this.#poll ??= every(this.clock, pollMs, () => this.#readAll());
     const limit = withinMs === Infinity ? undefined : this.clock.after(withinMs, () => waiting.done.resolve(undefined));
-    this.look(topic);
+    this.#settle(topic);
     try {
       return await waiting.done.promise;
     } finally {
@@ -48,34 +56,46 @@ export class Forwarded {
     }
   }
 
-  /** Reads the commits of a topic, if a call waits for one. */
-  look(topic: string): void {
-    if (!this.#waiting.has(topic) || this.#looking.has(topic)) return;
-    this.#looking.add(topic);
-    this.local
-      .committedOffsets(drainGroup, topic)
-      .then((commits) => this.#settle(topic, commits))
-      .catch(() => undefined) // the next poll reads again; the calls have a limit
-      .finally(() => this.#looking.delete(topic));
-  }
-  #lookAll(): void {
-    for (const topic of this.#waiting.keys()) this.look(topic);
+  /** Notes the progress of a partition that this process sends. */
+  sent(topic: string, progress: Progress): void {
+    this.#note(topic, progress);
+    this.#settle(topic);
   }
 
-  #settle(topic: string, commits: readonly CommittedProgress[]): void {
-    const byPartition = new Map(commits.map((commit) => [commit.partition, commit]));
-    for (const { places, done } of this.#waiting.get(topic) ?? []) {
-      const isDone = places.every(({ partition, offset }) => (byPartition.get(partition)?.offset ?? 0) > offset);
-      if (!isDone) continue;
-      const refused = places.flatMap((place) => this.#refusalOf(place, byPartition));
-      if (refused[0] !== undefined) done.reject(refusedError(topic, refused[0]));
-      else done.resolve(places.map((place) => serverPlace(place, byPartition)));
-    }
+  #note(topic: string, progress: Progress): void {
+    const known = this.#progress.get(topic) ?? new Map<number, Progress>();
+    this.#progress.set(topic, known);
+    if (progress.offset > (known.get(progress.partition)?.offset ?? -1)) known.set(progress.partition, progress);
   }
-  #refusalOf({ partition, offset }: Place, commits: ReadonlyMap<number, CommittedProgress>): readonly string[] {
-    const commit = commits.get(partition);
-    const found = commit && decodeShipped(commit.state).refused.find((one) => one.offset === offset);
-    return found ? [found.reason] : [];
+
+  /** Reads the commits of the topics for which a call waits: other processes can send their messages. */
+  #readAll(): void {
+    for (const topic of this.#waiting.keys()) if (!this.#reading.has(topic)) void this.#read(topic);
+  }
+  async #read(topic: string): Promise<void> {
+    this.#reading.add(topic);
+    try {
+      const commits = await this.local.committedOffsets(drainGroup, topic);
+      for (const { partition, offset, state } of commits)
+        this.#note(topic, { partition, offset, shipped: decodeShipped(state) });
+      this.#settle(topic);
+    } catch {
+      // the next poll reads again; the calls have a limit
+    }
+    this.#reading.delete(topic);
+  }
+
+  #settle(topic: string): void {
+    const known = this.#progress.get(topic);
+    const waiting = this.#waiting.get(topic);
+    if (!known || !waiting) return;
+    for (const { places, done } of waiting) {
+      if (!places.every(({ partition, offset }) => (known.get(partition)?.offset ?? 0) > offset)) continue;
+      const refused = places.map(({ partition, offset }) => refusalOf(known.get(partition)?.shipped, offset));
+      const reason = refused.find((one) => one !== undefined);
+      if (reason !== undefined) done.reject(refusedError(topic, reason));
+      else done.resolve(places.map((place) => serverPlace(place, known.get(place.partition)?.shipped)));
+    }
   }
 
   async close(): Promise<void> {
@@ -84,10 +104,12 @@ export class Forwarded {
   }
 }
 
-function serverPlace({ partition, offset }: Place, commits: ReadonlyMap<number, CommittedProgress>): Place | undefined {
-  const commit = commits.get(partition);
-  const to = commit && placeOf(decodeShipped(commit.state), offset);
+function serverPlace({ partition, offset }: Place, shipped: Shipped = nothingShipped): Place | undefined {
+  const to = placeOf(shipped, offset);
   return to === undefined ? undefined : { partition, offset: to };
+}
+function refusalOf({ refused }: Shipped = nothingShipped, offset: number): string | undefined {
+  return refused.find((one) => one.offset === offset)?.reason;
 }
 
 function refusedError(topic: string, reason: string): BusError<'Config'> {

@@ -1,7 +1,7 @@
 /** Sends one partition of the spool to the servers, in order, one list of records at a time. */
-import { sleep, type Clock, type Timer } from '../base/clock';
+import { sleep, type Clock } from '../base/clock';
 import { errorMessage, isBusError, outlookOf, type BusError } from '../base/errors';
-import { aborted, deferred } from '../base/lifecycle';
+import { deferred, onAbort } from '../base/lifecycle';
 import {
   OutOfRangeError,
   PartialAppendError,
@@ -17,8 +17,6 @@ import { addRefused, addShipped, decodeShipped, encodeShipped, nothingShipped, t
 const listMax = { messages: 1_000, bytes: 384 * 1024 };
 const retryMsMin = 50;
 const retryMsMax = 2_000;
-/** Delay after a commit until sent records are removed, so that one step removes those of many lists. */
-const trimMs = 250;
 
 export interface PartitionDrainParts {
   readonly clock: Clock;
@@ -32,8 +30,8 @@ export interface PartitionDrainParts {
   readonly park: (record: Stored, error: BusError) => Promise<void>;
   /** Called with the reason when records cannot be sent, and with undefined when they are sent again. */
   readonly failing: (partition: number, reason: string | undefined) => void;
-  /** Called when a commit was acknowledged. */
-  readonly committed: () => void;
+  /** Called when the servers have all records below `offset`. */
+  readonly sent: (partition: number, offset: number, shipped: Shipped) => void;
 }
 
 export class PartitionDrain {
@@ -42,10 +40,10 @@ export class PartitionDrain {
   #next: number;
   /** Offset below which everything is committed. */
   #committed: number;
-  #trimTimer: Timer | undefined;
+  /** Offset below which the records are removed. */
+  #trimmed = 0;
   #trimming: Promise<void> = Promise.resolve();
-  #committing: Promise<void> | undefined;
-  #isDirty = false;
+  #committing: Promise<void> = Promise.resolve();
   readonly #ended = deferred<void>();
 
   constructor(
@@ -62,10 +60,10 @@ export class PartitionDrain {
   async run(): Promise<void> {
     const { signal } = this.#stopped;
     const { lost } = this.owned;
-    void aborted(lost).then(() => this.#stopped.abort());
+    const unwatch = onAbort(lost, () => this.#stopped.abort());
     if (lost.aborted) this.#stopped.abort();
-    this.#planTrim(); // of what an earlier owner has sent and not removed
     while (!signal.aborted) await this.#step().catch((error: unknown) => this.#failed(error));
+    unwatch();
     this.parts.failing(this.owned.partition, undefined);
     this.#ended.resolve();
   }
@@ -74,10 +72,26 @@ export class PartitionDrain {
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#ended.promise;
-    await this.#committing;
-    this.#trimTimer?.cancel();
-    if (!this.owned.lost.aborted) this.#trim();
-    await this.#trimming;
+    await this.commit();
+    await this.trim();
+  }
+
+  /**
+   * Commits the progress, if there is any. It is called at intervals: each commit is a write to the disk, for which
+   * messages that are being accepted would wait.
+   */
+  commit(): Promise<void> {
+    return (this.#committing = this.#committing.then(() => this.#write()));
+  }
+  /** Removes the records that are committed. A failed removal is repeated by the next call, or by the next owner. */
+  trim(): Promise<void> {
+    const { topic, local } = this.parts;
+    const before = this.#committed;
+    if (before === this.#trimmed || this.owned.lost.aborted) return this.#trimming;
+    return (this.#trimming = this.#trimming
+      .then(() => local.trim(topic, this.owned.partition, before))
+      .then(() => void (this.#trimmed = before))
+      .catch(() => undefined));
   }
 
   async #step(): Promise<void> {
@@ -86,7 +100,7 @@ export class PartitionDrain {
     if (!last || !(await this.#ship(records))) return;
     this.parts.failing(this.owned.partition, undefined);
     this.#next = last.offset + 1;
-    this.#commit();
+    this.parts.sent(this.owned.partition, this.#next, this.#shipped);
   }
 
   /** Handles a read that failed. */
@@ -143,8 +157,10 @@ export class PartitionDrain {
       this.parts.topic,
       records.map(({ key, value, headers }) => ({ partition, key, value, headers })),
     );
-    appending.catch(() => undefined); // it can reject after this drain was stopped
-    return Promise.race([appending, aborted(signal).then(() => undefined)]);
+    return new Promise((resolve, reject) => {
+      const ignore = onAbort(signal, () => resolve(undefined));
+      appending.then(resolve, reject).finally(ignore);
+    });
   }
 
   /** Returns the records that the servers refuse for good, or what to do to find them. */
@@ -181,39 +197,16 @@ export class PartitionDrain {
     this.#shipped = addShipped(this.#shipped, offsets, places);
   }
 
-  /** Commits the progress. The next commit waits for the one in flight, and contains all lists sent by then. */
-  #commit(): void {
-    this.#isDirty = true;
-    this.#committing ??= this.#write().finally(() => {
-      this.#committing = undefined;
-    });
-  }
   async #write(): Promise<void> {
-    while (this.#isDirty) {
-      this.#isDirty = false;
-      const offset = this.#next;
-      try {
-        await this.owned.commit({ offset, state: encodeShipped(this.#shipped) });
-        this.#committed = offset;
-        this.parts.committed();
-        this.#planTrim();
-      } catch (error) {
-        if (error instanceof PartitionLostError) return this.#stopped.abort();
-        if (this.#stopped.signal.aborted) return; // the next owner sends the records again
-        this.#isDirty = true;
-        await this.#pause(error, retryMsMax);
-      }
+    const offset = this.#next;
+    if (offset === this.#committed || this.owned.lost.aborted) return;
+    try {
+      await this.owned.commit({ offset, state: encodeShipped(this.#shipped) });
+      this.#committed = offset;
+    } catch (error) {
+      // The next commit contains this one. Without one, the next owner sends the records again.
+      if (error instanceof PartitionLostError) this.#stopped.abort();
+      else this.parts.failing(this.owned.partition, errorMessage(error));
     }
-  }
-
-  #planTrim(): void {
-    if (this.#committed === 0) return;
-    this.#trimTimer ??= this.parts.clock.after(trimMs, () => this.#trim());
-  }
-  /** Removes what is committed. A failed removal is repeated after the next commit, or by the next owner. */
-  #trim(): void {
-    this.#trimTimer = undefined;
-    const { topic, local } = this.parts;
-    this.#trimming = local.trim(topic, this.owned.partition, this.#committed).catch(() => undefined);
   }
 }

@@ -30,14 +30,13 @@ export function addShipped(
   offsets: readonly number[],
   places: readonly (Pick<Place, 'offset'> | undefined)[],
 ): Shipped {
-  const all = [...runs];
+  const all: { readonly from: number; count: number; readonly to: number }[] = runs.map((run) => ({ ...run }));
+  let last = all.at(-1);
   offsets.forEach((from, n) => {
     const to = places[n]?.offset;
     if (to === undefined) return;
-    const last = all.at(-1);
-    const isNext = last && last.from + last.count === from && last.to + last.count === to;
-    if (isNext) all[all.length - 1] = { ...last, count: last.count + 1 };
-    else all.push({ from, count: 1, to });
+    if (last && last.from + last.count === from && last.to + last.count === to) last.count++;
+    else all.push((last = { from, count: 1, to }));
   });
   return { runs: all.slice(-runsMax), refused };
 }

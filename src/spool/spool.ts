@@ -5,7 +5,7 @@
  * The local log has one topic for each topic of the servers, with the same name and partitions. Its records are the
  * final ones. So a partition that cannot be written holds up no other one, and progress is one offset per partition.
  */
-import type { Clock } from '../base/clock';
+import { within, type Clock } from '../base/clock';
 import { BusError, isBusError } from '../base/errors';
 import { closable, teardown, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
@@ -30,6 +30,9 @@ export interface SpoolParts {
   readonly topicShare: number;
 }
 
+/** Time for which closing waits until the servers have what this process accepted, in ms. */
+const closeWaitMs = 2_000;
+
 export interface Spool extends Outbox, Closable {
   forwarded: NonNullable<Outbox['forwarded']>;
 }
@@ -52,13 +55,20 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
       const message = 'the servers refuse a message for good, so it was parked in the spool';
       notices.emit({ type: 'log', level: 'error', message, fields: { what, reason: error.message } });
     },
-    committed: (topic) => forwarded.look(topic),
+    sent: (topic, partition, offset, shipped) => forwarded.sent(topic, { partition, offset, shipped }),
     failing: (reason) => state.set('failing', reason),
   });
   const full = (reason: string | undefined): void => state.set('full', reason);
   const room = new Room({ clock, local, bytesMax, topicShare, topics: () => drain.topics, full });
   await drain.search();
   await room.look();
+  const last = new LastPlaces();
+  /** Waits for the messages of this process, unless the servers do not accept them: the next start sends them then. */
+  async function sendRest(): Promise<void> {
+    if (drain.isFailing) return;
+    const waits = last.byTopic().map(([topic, places]) => forwarded.wait(topic, places, closeWaitMs));
+    await within(clock, closeWaitMs, Promise.allSettled(waits)); // a refused message is parked
+  }
 
   return {
     reached: 'disk',
@@ -71,7 +81,9 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
     async append(topic: string, records: readonly Append[]): Promise<readonly Place[]> {
       room.take(topic, records);
       try {
-        return await local.append(topic, records);
+        const places = await local.append(topic, records);
+        last.note(topic, places);
+        return places;
       } catch (error) {
         throw isBusError(error, 'StoreBroken') ? broken(error) : error;
       }
@@ -79,11 +91,29 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
     forwarded: (topic, places, withinMs) => forwarded.wait(topic, places, withinMs),
     ...closable(
       teardown('the spool', [
+        ['rest', sendRest],
         ['waiting calls', () => forwarded.close()],
         ['drain', () => drain.close()],
       ]),
     ),
   };
+}
+
+/** Last place of this process in each partition of the spool. */
+class LastPlaces {
+  readonly #last = new Map<string, Map<number, number>>();
+
+  note(topic: string, places: readonly Place[]): void {
+    const its = this.#last.get(topic) ?? new Map<number, number>();
+    this.#last.set(topic, its);
+    for (const { partition, offset } of places) its.set(partition, Math.max(offset, its.get(partition) ?? 0));
+  }
+  byTopic(): readonly (readonly [topic: string, places: readonly Place[]])[] {
+    return Array.from(this.#last, ([topic, its]) => [
+      topic,
+      Array.from(its, ([partition, offset]) => ({ partition, offset })),
+    ]);
+  }
 }
 
 function broken(error: BusError<'StoreBroken'>): BusError<'SpoolBroken'> {

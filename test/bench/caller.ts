@@ -17,6 +17,12 @@ const makers: Readonly<Record<string, () => Promise<Subject>>> = {
   'request nest-kafka': async () => (await import('./nest')).nestRequests(),
   'request kafka-prototype': async () => (await import('./prototype')).prototypeRequests(),
   'submit busbar': async () => (await import('./subjects')).busbarSubmits(process.argv[3] ?? ''),
+  'accept embedded': async () => (await import('./spool')).acceptSubject(process.argv[3] ?? '', 'embedded', 1),
+  'accept spool': async () => (await import('./spool')).acceptSubject(process.argv[3] ?? '', 'spool', 1),
+  'accept-lists embedded': async () => (await import('./spool')).acceptLists(process.argv[3] ?? '', 'embedded'),
+  'accept-lists spool': async () => (await import('./spool')).acceptLists(process.argv[3] ?? '', 'spool'),
+  'latency direct': async () => (await import('./spool')).latencySubject(process.argv[3] ?? '', 'direct'),
+  'latency spool': async () => (await import('./spool')).latencySubject(process.argv[3] ?? '', 'spool'),
   'submit kafkajs': async () => (await import('./kafkajs')).kafkajsSubmits(),
 };
 

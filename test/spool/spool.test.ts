@@ -160,6 +160,17 @@ describe('limits', () => {
   });
 });
 
+test('closing waits until the servers have what this process accepted', async () => {
+  const { servers, clock, open, handled } = spoolScene();
+  const one = await open('one');
+  servers.faults = (operation) => (isAppend(operation) ? { delayMs: 500 } : undefined);
+  await one.send(4);
+  const closing = one.spool.close();
+  await clock.advance(1_500);
+  await closing;
+  expect(await handled()).toEqual(values('one', 4));
+});
+
 test('a closed spool leaves the rest to other processes', async () => {
   const { servers, clock, open, handled } = spoolScene();
   servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
