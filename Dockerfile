@@ -4,7 +4,7 @@ WORKDIR /busbar
 COPY package.json package-lock.json ./
 RUN npm ci
 COPY . .
-RUN npm run build && mkdir -p /var/lib/site && chown node:node /var/lib/site
+RUN npm run build && mkdir -p /var/lib/site /var/lib/spool && chown node:node /var/lib/site /var/lib/spool
 USER node
 EXPOSE 3000 3001
 CMD ["node", "build/modules/start.js"]

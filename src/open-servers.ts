@@ -1,6 +1,6 @@
 /** Opens the ports of a bus on Kafka and ZooKeeper, with the spool in front of them. Loaded only if they are chosen. */
 import { holdProcess } from './base/clock';
-import { closable, teardown } from './base/lifecycle';
+import { closable, teardown, type Closable } from './base/lifecycle';
 import { configError } from './base/options';
 import type { BusParts } from './bus/parts';
 import { secretVariables, type BusValues } from './options';
@@ -164,6 +164,24 @@ async function openSpoolOn(log: Log, values: BusValues, { look, ...around }: Aro
     await local.close().catch(() => undefined); // the caller must receive the first error
     throw error;
   }
+}
+/** Opens the log of the brokers for an operator, without ZooKeeper. Rejects with Unreachable if no broker listens. */
+export async function openBrokers(
+  values: BusValues,
+  around: Omit<Around, 'signal' | 'look'> & Required<Pick<Around, 'look'>>,
+): Promise<{ readonly log: Log } & Closable> {
+  const { ns, brokers = [], topics, replicas } = values;
+  if (brokers.length === 0) throw configError(['sending to the brokers needs the option brokers'], kafkaRemedy);
+  const security = securityOf(values);
+  const exposed = values.credentialsWithoutTls ? [] : exposedBy(security, undefined, undefined);
+  if (exposed.length > 0) throw configError(exposed, exposedRemedy);
+  const [{ openKafkaLogOnly }, { mustListen }] = await Promise.all([
+    import('./kafka/open'),
+    import('./kafka/cluster/reachable'),
+  ]);
+  const { look, ...rest } = around;
+  await mustListen(brokers, around.clock, look.waiting);
+  return openKafkaLogOnly({ ...rest, ns, brokers, security, topics, ...(replicas !== undefined && { replicas }) });
 }
 const kafkaRemedy = 'Set the addresses of the servers, as host:port, or set transport to embedded.';
 /**

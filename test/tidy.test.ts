@@ -28,6 +28,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'ports',
     'index',
     'open',
+    'open-spool',
+    'spool/contents',
+    'spool/empty',
     'bus/types',
     'bus/self-contract',
     ...asWritten('work'),
@@ -44,6 +47,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // the only places that choose
   open: ['*'],
   'open-servers': ['*'],
+  'open-spool': ['*'],
 };
 /** Files with the formats of work in a log, for folders that read them there. */
 function asWritten(folder: string): readonly string[] {
@@ -57,7 +61,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   embedded: [
     ['directory', 'store'],
     ['sockets', 'group'],
-    ['log.ts', 'messenger.ts', 'registry.ts', 'settings.ts'],
+    ['log.ts', 'log-reader.ts', 'messenger.ts', 'registry.ts', 'settings.ts'],
     ['open.ts'],
   ],
   kafka: [

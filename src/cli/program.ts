@@ -10,8 +10,9 @@ import { variableOf, type Options } from '../base/options';
 import { busOptions, entryOptions, hostOptions } from '../options';
 import { flagOf } from './args';
 import { exits, Usage } from './exit';
+import { spoolVerbs } from './spool-verbs';
 import { oneLine } from './words';
-import type { Everywhere, How, Verb } from './run';
+import type { Everywhere, How, LocalVerb, Verb } from './run';
 import type { ForgetOptions } from './verbs/forget';
 import type { DropOptions, RepairOptions } from './verbs/repair';
 import type { ParkedOptions } from './verbs/parked';
@@ -78,9 +79,11 @@ function build(): Command {
   forgetVerb(program);
   settings(program);
   send(program);
-  for (const command of program.commands) {
-    command.exitOverride().hook('preAction', () => applyBusOptions(program));
-    command.showHelpAfterError(`usage: busbar ${command.name()} ${command.usage()}`);
+  for (const command of program.commands) command.hook('preAction', () => applyBusOptions(program));
+  const spool = spoolVerbs(program, (command, how, verb) => performLocal(program, command, how, verb));
+  for (const command of [...program.commands, ...spool.commands]) {
+    const name = command.parent === program ? command.name() : `${command.parent?.name() ?? ''} ${command.name()}`;
+    command.exitOverride().showHelpAfterError(`usage: busbar ${name} ${command.usage()}`);
   }
   return program;
 }
@@ -92,11 +95,11 @@ function version(): string {
 
 const shown = ['dir', 'ns'];
 /** Options of the bus that the command does not accept. `version` is that of a module, and the console has none. */
-const left = ['version'];
+const notAccepted = ['version'];
 
 function addBusOptions(program: Command): void {
   for (const [name, { description }] of Object.entries(busOptions)) {
-    if (shown.includes(name) || left.includes(name)) continue;
+    if (shown.includes(name) || notAccepted.includes(name)) continue;
     program.addOption(new Option(`--${flagOf(name)} <value>`, description).hideHelp());
   }
 }
@@ -105,7 +108,7 @@ function addBusOptions(program: Command): void {
  * Writes the typed options into environment variables, so that they are parsed, checked and named in errors like any
  * other configuration.
  */
-function applyBusOptions(program: Command): void {
+function applyBusOptions(program: Command, left: readonly string[] = notAccepted): void {
   const given = program.opts<Record<string, string | undefined>>();
   for (const name of Object.keys(busOptions)) {
     const value = given[name];
@@ -117,6 +120,13 @@ function applyBusOptions(program: Command): void {
 async function perform(command: Command, how: How, verb: Verb): Promise<void> {
   const { run } = await import('./run');
   await run(command.optsWithGlobals<Everywhere>(), how, verb);
+}
+
+/** Runs a verb that opens no bus. Its `--dir` is not the option `dir` of a bus. */
+async function performLocal(program: Command, command: Command, how: How, verb: LocalVerb): Promise<void> {
+  applyBusOptions(program, [...notAccepted, 'dir']);
+  const { runLocal } = await import('./run');
+  await runLocal(command.optsWithGlobals<Everywhere>(), how, verb);
 }
 
 function filters(command: Command, body: boolean): Command {

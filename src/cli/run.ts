@@ -22,11 +22,14 @@ export interface Everywhere {
 }
 
 /** The services and functions that a verb uses. */
-export interface Desk {
+export interface Desk extends LocalDesk {
   readonly inspector: Inspector;
   readonly parts: InspectorParts;
   readonly bus: Bus;
   readonly settings: Inspection['settings'];
+}
+/** The functions that a verb uses which opens no bus. */
+export interface LocalDesk {
   readonly out: Output;
   /** Aborts when the user stops the command, or when the reader of the output closes the pipe. */
   readonly signal: AbortSignal;
@@ -39,6 +42,9 @@ export interface Desk {
 }
 export interface Verb {
   (desk: Desk): Promise<Exit>;
+}
+export interface LocalVerb {
+  (desk: LocalDesk): Promise<Exit>;
 }
 export interface How {
   /** Timeout of the verb, in ms. Infinity is for verbs that end by themselves or are stopped by the user. */
@@ -65,7 +71,15 @@ const closeUnansweredMs = 300;
 const waitingLinesMax = 5;
 
 export async function run(options: Everywhere, how: How, verb: Verb): Promise<void> {
-  process.exitCode = await guarded(options, how, verb);
+  await end(options, () => opened(options, how, verb));
+}
+/** Runs a verb that opens no bus. */
+export async function runLocal(options: Everywhere, how: How, verb: LocalVerb): Promise<void> {
+  await end(options, () => withoutBus(options, how, verb));
+}
+
+async function end(options: Everywhere, work: () => Promise<Exit>): Promise<void> {
+  process.exitCode = await guarded(options, work);
   await written();
   // End the process explicitly. An open prompt or a bus that does not close could otherwise hold it.
   process.exit();
@@ -82,30 +96,43 @@ async function written(): Promise<void> {
   }
 }
 
-async function guarded(options: Everywhere, how: How, verb: Verb): Promise<Exit> {
+async function guarded(options: Everywhere, work: () => Promise<Exit>): Promise<Exit> {
   try {
-    return await opened(options, how, verb);
+    return await work();
   } catch (error) {
     process.stderr.write(`${asTyped(explain(error), options)}\n`);
     return exitOf(error);
   }
 }
 
-async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> {
+/** Returns what all verbs use, and the limits of the command. */
+function deskOf(options: Everywhere, how: How) {
   const out = outputOf(options);
   const given = options.timeout === undefined ? undefined : duration('--timeout', options.timeout);
   const limitMs = how.limitMs ?? given ?? limitMsDefault;
   const stop = stopped();
+  const nowMs = (): number => systemClock.now();
+  const confirm = (question: string): Promise<boolean> => ask(question, options.yes ?? false, stop.signal);
+  return { limitMs, stop, desk: { out, signal: stop.signal, nowMs, confirm } };
+}
+
+async function withoutBus(options: Everywhere, how: How, verb: LocalVerb): Promise<Exit> {
+  const { limitMs, stop, desk } = deskOf(options, how);
+  const work = verb(desk);
+  work.catch(() => undefined); // an error after the race has ended must not become an unhandled rejection
+  return how.stopsItself ? work : Promise.race([work, stop.early, tooLong(limitMs)]);
+}
+
+async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> {
+  const { limitMs, stop, desk } = deskOf(options, how);
   const { inspect } = await import('../inspect');
   const opening = inspect({ answerMs: Math.min(answerMsMost, limitMs), waiting: describeOnce() });
   const inspection = await Promise.race([opening, stop.early, tooLong(limitMs)]);
   if (typeof inspection === 'number') return inspection;
   const { inspector, parts, bus, settings } = inspection;
-  const nowMs = (): number => systemClock.now();
-  const confirm = (question: string): Promise<boolean> => ask(question, options.yes ?? false, stop.signal);
   let limitOfCloseMs = closeMs;
   try {
-    const work = verb({ inspector, parts, bus, settings, out, signal: stop.signal, nowMs, confirm });
+    const work = verb({ ...desk, inspector, parts, bus, settings });
     work.catch(() => undefined); // an error after the race has ended must not become an unhandled rejection
     return how.stopsItself ? await work : await Promise.race([work, stop.early, tooLong(limitMs)]);
   } catch (error) {
@@ -117,7 +144,7 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
 }
 
 /** Returns a function that writes each different message once to stderr, up to a maximum. */
-function describeOnce(): (message: string) => void {
+export function describeOnce(): (message: string) => void {
   const lines = new Set<string>();
   return (message) => {
     if (lines.has(message) || lines.size >= waitingLinesMax) return;

@@ -16,16 +16,15 @@ import { Groups } from './group/groups';
 import { keyOf, kinds } from './store/keys';
 import { Lease } from './group/lease';
 import { checkLogFile, checkLogMark, keepLogMark } from './directory/log-marker';
+import { keepLayout } from './store/layout';
 import type { PeerProcesses } from './store/peer-processes';
 import { stateBytesMax } from './group/owned-partition';
 import { Reader } from './store/read';
 import { openTail } from './store/tail';
-import { mark, Topics } from './store/topics';
+import { Topics } from './store/topics';
 import { Trimmer } from './store/trim';
 import { Notifier } from './store/notifier';
 
-/** Layout that this version writes, and the newest one that it reads. */
-const layout = 1;
 /** Interval of the checks of the store files, the free disk space and the waiting writes. */
 const pollMs = 1_000;
 
@@ -51,7 +50,7 @@ export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
   const log = await openStore(subdirectory(dir, 'log'), { clock, durable: true, onChange });
   let live: Store | undefined;
   try {
-    await checkLayout(log);
+    await keepLayout(log);
     const id = await identityOf(log, parts.random);
     checkLogMark(dir, id);
     const boot = bootOf();
@@ -116,19 +115,6 @@ function removeOldLive(dir: string, boot: string | undefined, notices: Notices):
       const message = 'files of an earlier boot of the machine cannot be removed';
       notices.emit({ type: 'log', level: 'warn', message, fields: { folder, reason: errorMessage(error) } });
     }
-  }
-}
-
-async function checkLayout(log: Store): Promise<void> {
-  const key = keyOf(kinds.layout, []);
-  log.refresh();
-  const found = log.version(key);
-  if (found === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark, version: layout }]));
-  else if (found > layout) {
-    const layouts = `layout ${found}, this one supports ${layout}`;
-    const message = `${log.path} was written by a newer busbar (${layouts}). Upgrade this process`;
-    const remedy = 'Upgrade this process, or set its dir to another directory.';
-    throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
   }
 }
 

@@ -7,15 +7,16 @@ import type { Log } from '../ports/log';
 import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
-import { openDirectory, refuse, type Directory } from './directory/directory';
+import { findDirectory, openDirectory, refuse, type Directory } from './directory/directory';
 import { newAddress } from './directory/process-liveness';
 import { openEmbeddedLog } from './log';
+import { openLogReader, type LogReader } from './log-reader';
 import { openMessenger } from './messenger';
 import { openRegistry } from './registry';
 import { openDoorbells } from './sockets/doorbells';
 import { openSettings } from './settings';
 import { openSockets } from './sockets/sockets';
-import { removeLeftovers } from './sockets/cleanup';
+import { checkPidNamespaces, removeLeftovers } from './sockets/cleanup';
 import { Upkeep } from './directory/upkeep';
 
 export interface EmbeddedOptions {
@@ -81,6 +82,24 @@ export interface SpoolLog extends Closable {
   readonly log: Log;
 }
 
+/** Returns the namespace of an existing spool. Rejects with Config if there is none at `dir`. Changes nothing. */
+export function namespaceOfSpool(dir: string): string {
+  return findDirectory(dir, 'spool').ns;
+}
+
+/**
+ * Opens the local log of an existing spool for reading, of any namespace. It adds nothing to the directory. Rejects
+ * with Config like {@link openSpoolLog}, and if there is no spool at `dir`.
+ */
+export async function openSpoolReader(
+  dir: string,
+  { clock, notices }: Pick<EmbeddedOptions, 'clock' | 'notices'>,
+): Promise<{ readonly ns: string; readonly log: LogReader }> {
+  const directory = findDirectory(dir, 'spool');
+  await checkPidNamespaces(directory, clock);
+  return { ns: directory.ns, log: await openLogReader(directory.path, clock, notices) };
+}
+
 type IsOpen = (name: string, part: Closable) => void;
 
 /** Opens the log, and the sockets with which processes wake each other. */
@@ -103,6 +122,7 @@ async function withParts<T>(directory: Directory, open: (isOpen: IsOpen) => Prom
   } catch (error) {
     await runAll(opened); // a fault during closing must not hide the reason why opening failed
     if (error instanceof BusError) throw error;
-    refuse(`${directory.path} cannot be used: ${errorMessage(error)}`, 'check its permissions and the free disk space');
+    const found = `${directory.path} cannot be used: ${errorMessage(error)}`;
+    refuse(directory.use, found, 'check its permissions and the free disk space');
   }
 }

@@ -49,28 +49,8 @@ export interface Kafka extends Closable {
  * second, and a goodbye. It must therefore be closed before the registry.
  */
 export async function openKafka(options: KafkaOptions): Promise<Kafka> {
-  const { brokers, security, ns, name: self, clock, random, notices, look } = options;
-  const around = { clock, random, notices };
-  const user = security?.sasl?.username;
-  const throttling = new Throttling(clock, self, user);
-  const client = openKafkajs({
-    brokers,
-    clientId: self,
-    ...around,
-    throttled: (request, ms) => throttling.add(request, ms),
-    ...(security && { security }),
-    ...(look && { requestMs: lookRequestMs, overdue: look.waiting }),
-  });
-  const metadata = new ClusterMetadata({
-    client,
-    ...around,
-    brokers,
-    throttling,
-    user,
-    ...(look && { requestMs: lookAskMs }),
-  });
-  const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
-  const log = openKafkaLog({ ...around, ...topics, client, metadata, self, ns });
+  const { brokers, ns, clock, look } = options;
+  const { client, metadata, topics, log } = connect(options);
   const transport = openTransport(metadata, topics);
   const departures = watchDepartures(options.registry, clock);
   const rest: readonly Step[] = [
@@ -93,6 +73,43 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
     await runAll(rest); // an error of closing must not hide why opening failed
     throw error;
   }
+}
+
+/** Opens the log alone, for a process that is no instance. Connections are opened by the first call. */
+export function openKafkaLogOnly(options: LogOptions): Pick<Kafka, 'log'> & Closable {
+  const { client, log } = connect(options);
+  const closing = teardown('Kafka', [
+    ['log', () => log.close()],
+    ['connections', () => client.close()],
+  ]);
+  return { log, ...closable(closing) };
+}
+type LogOptions = Omit<KafkaOptions, 'registry' | 'inboxPartitions'>;
+
+function connect(options: LogOptions) {
+  const { brokers, security, ns, name: self, clock, random, notices, look } = options;
+  const around = { clock, random, notices };
+  const user = security?.sasl?.username;
+  const throttling = new Throttling(clock, self, user);
+  const client = openKafkajs({
+    brokers,
+    clientId: self,
+    ...around,
+    throttled: (request, ms) => throttling.add(request, ms),
+    ...(security && { security }),
+    ...(look && { requestMs: lookRequestMs, overdue: look.waiting }),
+  });
+  const metadata = new ClusterMetadata({
+    client,
+    ...around,
+    brokers,
+    throttling,
+    user,
+    ...(look && { requestMs: lookAskMs }),
+  });
+  const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
+  const log = openKafkaLog({ ...around, ...topics, client, metadata, self, ns });
+  return { client, metadata, topics, log };
 }
 
 async function checkStarted(metadata: ClusterMetadata, ns: string, brokers: readonly string[]): Promise<void> {

@@ -138,7 +138,7 @@ class TopicDrain implements Owner {
         topic: this.topic.name,
         log: this.parts.log,
         local: this.parts.local,
-        ensure: () => this.#ensure(),
+        ensure: (canHaveChanged) => this.#ensure(canHaveChanged),
         park: (record, error) => this.parts.park(this.topic.name, record, error),
         failing: (partition, reason) => this.#note(partition, reason),
         sent: (partition, offset, shipped) => this.parts.sent(this.topic.name, partition, offset, shipped),
@@ -161,8 +161,9 @@ class TopicDrain implements Owner {
     await this.#partitions.get(partition)?.stop();
   }
 
-  /** Creates the topic at the servers, once for all partitions. */
-  #ensure(): Promise<unknown> {
+  /** Creates the topic at the servers, once for all partitions, or again if it can have changed. */
+  #ensure(canHaveChanged = false): Promise<unknown> {
+    if (canHaveChanged) this.#ensuring = undefined;
     return (this.#ensuring ??= this.parts.log.ensure(this.topic).catch((error: unknown) => {
       this.#ensuring = undefined;
       throw error;

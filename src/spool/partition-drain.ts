@@ -24,8 +24,11 @@ export interface PartitionDrainParts {
   /** Log of the servers. */
   readonly log: Pick<Log, 'append'>;
   readonly local: Pick<Log, 'trim'>;
-  /** Resolves when the topic exists at the servers. Rejects if it cannot be created, or differs. */
-  readonly ensure: () => Promise<unknown>;
+  /**
+   * Resolves when the topic exists at the servers. Rejects if it cannot be created, or differs. The result is
+   * remembered, unless the topic can have been deleted or changed.
+   */
+  readonly ensure: (canHaveChanged?: boolean) => Promise<unknown>;
   /** Keeps a record that the servers refuse for good. Resolves when it is durable. */
   readonly park: (record: Stored, error: BusError) => Promise<void>;
   /** Called with the reason when records cannot be sent, and with undefined when they are sent again. */
@@ -118,8 +121,10 @@ export class PartitionDrain {
    * Appends the records to the topic at the servers. Resolves to true when each of them is there or parked, and to
    * false when this drain was stopped. A list of unknown outcome is appended again as a whole: the receivers drop the
    * copies by their stamps. No later record is appended before, since it would make the earlier ones count as copies.
+   *
+   * `isTopicChecked`: the topic exists as required, so that an error for good is about the records.
    */
-  async #ship(records: readonly Stored[]): Promise<boolean> {
+  async #ship(records: readonly Stored[], isTopicChecked = false): Promise<boolean> {
     for (let failures = 0; !this.#stopped.signal.aborted; failures++) {
       try {
         await this.parts.ensure();
@@ -131,8 +136,13 @@ export class PartitionDrain {
       } catch (error) {
         if (error instanceof PartitionLostError) return this.#lose();
         const refused = await this.#refusedIn(records, error);
+        if (refused !== 'wait' && !isTopicChecked) {
+          isTopicChecked = true; // a topic that was deleted exists again, so the records are not at fault
+          continue;
+        }
         if (refused === 'divide') return this.#halves(records);
         if (refused === 'wait') {
+          isTopicChecked = false;
           const waitMs = Math.min(retryMsMin * 2 ** Math.min(failures, 10), retryMsMax);
           await this.#pause(error, outlookOf(error) === 'transient' ? waitMs : retryMsMax);
           continue;
@@ -142,7 +152,10 @@ export class PartitionDrain {
           if (record) await this.#park(record, reason);
         }
         if (refused.size > 0 && error instanceof PartialAppendError && refused.size < error.failed.size)
-          return this.#ship(records.filter((_, n) => !refused.has(n)));
+          return this.#ship(
+            records.filter((_, n) => !refused.has(n)),
+            true,
+          );
         return true;
       }
     }
@@ -173,7 +186,7 @@ export class PartitionDrain {
     for (const [index, one] of failed) if (isBusError(one, 'TooLarge', 'Config', 'Invalid')) refused.set(index, one);
     if (refused.size === 0) return 'wait';
     try {
-      await this.parts.ensure(); // a topic that is missing or differs refuses no record: it is waited for
+      await this.parts.ensure(true); // a topic that is missing or differs refuses no record: it is waited for
     } catch {
       return 'wait';
     }
@@ -181,7 +194,7 @@ export class PartitionDrain {
   }
   async #halves(records: readonly Stored[]): Promise<boolean> {
     const half = records.length >> 1;
-    return (await this.#ship(records.slice(0, half))) && (await this.#ship(records.slice(half)));
+    return (await this.#ship(records.slice(0, half), true)) && (await this.#ship(records.slice(half), true));
   }
   #lose(): false {
     this.#stopped.abort();

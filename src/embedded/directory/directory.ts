@@ -13,6 +13,8 @@ import { addressCharactersMax } from './process-liveness';
 /** Use of a directory: the embedded transport, or the spool in front of Kafka. One cannot be opened as the other. */
 export type DirectoryUse = 'directory' | 'spool';
 const uses = { directory: 'the directory of an embedded bus', spool: 'a spool' } as const;
+/** Option that names the directory, for remedies. */
+export const optionOf = { directory: 'dir', spool: 'spool' } as const;
 
 /** The shared directory and its parts, as absolute paths. Only the owner has access to them (0700, files 0600). */
 export interface Directory {
@@ -53,15 +55,43 @@ export function openDirectory(
   use: DirectoryUse = 'directory',
 ): Directory {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(ns)) {
-    refuse(`ns ${JSON.stringify(ns)} is not a name`, 'use 1 to 64 letters, digits, dots, dashes or underscores');
+    refuse(use, `ns ${JSON.stringify(ns)} is not a name`, 'use 1 to 64 letters, digits, dots, dashes or underscores');
   }
   const at = path.resolve(dir ?? defaultDirectory(ns));
-  checkLength(at);
-  checkFileSystem(at);
-  const found = look(at);
-  if (found === undefined) create(at);
-  else checkOwner(at, found);
-  const directory = {
+  checkLength(at, use);
+  checkFileSystem(at, use);
+  const found = look(at, use);
+  if (found === undefined) create(at, use);
+  else checkOwner(at, found, use);
+  if (checkMarker(at, ns, use) === undefined) attempt(at, use, () => writeMarker(at, ns, random, use));
+  checkMarker(at, ns, use);
+  const directory = partsOf(at, ns, use);
+  attempt(at, use, () => {
+    for (const part of [directory.sockets, directory.instances, directory.settings]) {
+      fs.mkdirSync(part, { recursive: true, mode: 0o700 });
+    }
+  });
+  return directory;
+}
+
+/**
+ * Returns the directory at `dir`, of any namespace. Throws Config like {@link openDirectory}, and if it does not exist
+ * or was never opened. Changes nothing.
+ */
+export function findDirectory(dir: string, use: DirectoryUse): Directory {
+  const at = path.resolve(dir);
+  checkFileSystem(at, use);
+  const found = look(at, use);
+  const remedy = 'name the directory that the option spool of the processes names';
+  if (found === undefined) refuse(use, `${at} does not exist`, remedy);
+  checkOwner(at, found, use);
+  const ns = checkMarker(at, undefined, use);
+  if (ns === undefined) refuse(use, `${at} is empty, so it is not ${uses[use]}`, remedy);
+  return partsOf(at, ns, use);
+}
+
+function partsOf(at: string, ns: string, use: DirectoryUse): Directory {
+  return {
     path: at,
     ns,
     use,
@@ -69,14 +99,6 @@ export function openDirectory(
     instances: path.join(at, 'instances'),
     settings: path.join(at, 'settings'),
   };
-  if (!checkMarker(at, ns, use)) attempt(at, () => writeMarker(at, ns, random, use));
-  checkMarker(at, ns, use);
-  attempt(at, () => {
-    for (const part of [directory.sockets, directory.instances, directory.settings]) {
-      fs.mkdirSync(part, { recursive: true, mode: 0o700 });
-    }
-  });
-  return directory;
 }
 
 /**
@@ -102,15 +124,13 @@ const refusedFileSystems: Readonly<Record<number, string>> = {
   0x19830326: 'BeeGFS',
 };
 
-function checkFileSystem(at: string): void {
+function checkFileSystem(at: string, use: DirectoryUse): void {
   const there = nearestThere(at);
-  const type = attempt(at, () => fs.statfsSync(there).type) >>> 0;
+  const type = attempt(at, use, () => fs.statfsSync(there).type) >>> 0;
   const name = refusedFileSystems[type];
   if (name !== undefined) {
-    refuse(
-      `${at} is on a network or foreign file system (${name})`,
-      'set dir to a directory on a disk of this machine',
-    );
+    const found = `${at} is on a network or foreign file system (${name})`;
+    refuse(use, found, `set ${optionOf[use]} to a directory on a disk of this machine`);
   }
 }
 function nearestThere(at: string): string {
@@ -119,66 +139,72 @@ function nearestThere(at: string): string {
   return there;
 }
 
-function checkLength(at: string): void {
+function checkLength(at: string, use: DirectoryUse): void {
   const bytes = Buffer.byteLength(at) + '/s/~'.length + addressCharactersMax;
   if (bytes <= socketPathBytesMax) return;
   const most = socketPathBytesMax - bytes + Buffer.byteLength(at);
-  refuse(`${at} has ${Buffer.byteLength(at)} bytes, but sockets allow ${most}`, 'set dir to a shorter path');
+  const found = `${at} has ${Buffer.byteLength(at)} bytes, but sockets allow ${most}`;
+  refuse(use, found, `set ${optionOf[use]} to a shorter path`);
 }
 
-function look(at: string): fs.Stats | undefined {
-  return attempt(at, () => fs.statSync(at, { throwIfNoEntry: false }));
+function look(at: string, use: DirectoryUse): fs.Stats | undefined {
+  return attempt(at, use, () => fs.statSync(at, { throwIfNoEntry: false }));
 }
 
-function create(at: string): void {
-  attempt(at, () => {
+function create(at: string, use: DirectoryUse): void {
+  attempt(at, use, () => {
     fs.mkdirSync(at, { recursive: true, mode: 0o700 });
-    checkOwner(at, fs.statSync(at));
+    checkOwner(at, fs.statSync(at), use);
   });
 }
 
-function checkOwner(at: string, found: fs.Stats): void {
-  if (!found.isDirectory()) refuse(`${at} is not a directory`, 'set dir to a directory, or remove the file');
+function checkOwner(at: string, found: fs.Stats, use: DirectoryUse): void {
+  const option = optionOf[use];
+  if (!found.isDirectory()) refuse(use, `${at} is not a directory`, `set ${option} to a directory, or remove the file`);
   const user = process.geteuid?.();
   if (user !== undefined && found.uid !== user) {
-    refuse(`${at} belongs to user ${found.uid}, this process runs as ${user}`, 'set dir to a directory of this user');
+    const owner = `${at} belongs to user ${found.uid}, this process runs as ${user}`;
+    refuse(use, owner, `set ${option} to a directory of this user`);
   }
   const mode = found.mode & 0o777;
-  if ((mode & 0o077) !== 0)
-    refuse(`${at} can be accessed by other users (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
-  if ((mode & 0o700) !== 0o700) refuse(`${at} cannot be written (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
+  const shown = `mode 0${mode.toString(8)}`;
+  if ((mode & 0o077) !== 0) refuse(use, `${at} can be accessed by other users (${shown})`, `chmod 700 ${at}`);
+  if ((mode & 0o700) !== 0o700) refuse(use, `${at} cannot be written (${shown})`, `chmod 700 ${at}`);
 }
 
-/** Returns whether the marker exists. Throws Config for a directory that busbar must not use. */
-function checkMarker(at: string, ns: string, use: DirectoryUse): boolean {
+/**
+ * Returns the namespace in the marker, or undefined if there is no marker. Throws Config for a directory that busbar
+ * must not use, and for another namespace than `ns`.
+ */
+function checkMarker(at: string, ns: string | undefined, use: DirectoryUse): string | undefined {
+  const option = optionOf[use];
   const file = markerFile(at);
   // List the names before looking for the marker. Another process that has just written the marker immediately adds
   // files beside it, and these would be taken for foreign ones.
-  const names = attempt(at, () => fs.readdirSync(at));
-  const text = attempt(at, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined));
+  const names = attempt(at, use, () => fs.readdirSync(at));
+  const text = attempt(at, use, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined));
   if (text === undefined) {
     const foreign = names.filter((name) => !openNames.test(name));
-    if (foreign.length === 0) return false;
-    refuse(
-      `${at} contains foreign files (${foreign.slice(0, 3).join(', ')})`,
-      'set dir to an empty or a new directory',
-    );
+    if (foreign.length === 0) return undefined;
+    const found = `${at} contains foreign files (${foreign.slice(0, 3).join(', ')})`;
+    refuse(use, found, `set ${option} to an empty or a new directory`);
   }
   const marker = readMarker(text);
-  if (marker === undefined) refuse(`${file} is not a marker of busbar`, 'set dir to an empty or a new directory');
+  if (marker === undefined)
+    refuse(use, `${file} is not a marker of busbar`, `set ${option} to an empty or a new directory`);
   if (marker.layout > layout) {
-    refuse(
-      `${at} has layout ${marker.layout}, but this version of busbar supports ${layout}`,
-      'update busbar, or set dir to another one',
-    );
+    const found = `${at} has layout ${marker.layout}, but this version of busbar supports ${layout}`;
+    refuse(use, found, `update busbar, or set ${option} to another one`);
   }
   if (marker.busbar !== use) {
     const [found, wanted] = [uses[marker.busbar], uses[use]];
-    refuse(`${at} is ${found}, not ${wanted}`, `set ${use === 'spool' ? 'spool' : 'dir'} to another directory`);
+    refuse(use, `${at} is ${found}, not ${wanted}`, `set ${option} to another directory`);
   }
-  if (marker.ns !== ns)
-    refuse(`${at} belongs to ns ${marker.ns}, not ${ns}`, `set ns to ${marker.ns}, or set dir to another one`);
-  return true;
+  if (ns !== undefined && marker.ns !== ns) {
+    const found = `${at} belongs to ns ${marker.ns}, not ${ns}`;
+    refuse(use, found, `set ns to ${marker.ns}, or set ${option} to another one`);
+  }
+  return marker.ns;
 }
 
 export function markerFile(at: string): string {
@@ -211,20 +237,18 @@ export function writeMarker(at: string, ns: string, random: Random, use: Directo
   }
 }
 
-function attempt<T>(at: string, run: () => T): T {
+function attempt<T>(at: string, use: DirectoryUse, run: () => T): T {
   try {
     return run();
   } catch (error) {
     if (error instanceof BusError) throw error;
-    return refuse(
-      `${at} cannot be used: ${errorMessage(error)}`,
-      'check its permissions and the free disk space, or set dir to another one',
-    );
+    const remedy = `check its permissions and the free disk space, or set ${optionOf[use]} to another one`;
+    return refuse(use, `${at} cannot be used: ${errorMessage(error)}`, remedy);
   }
 }
 
-export function refuse(found: string, remedy: string): never {
+export function refuse(use: DirectoryUse, found: string, remedy: string): never {
   const fault = `${found}; ${remedy}`;
-  const message = `the directory of the bus is refused: ${fault}`;
+  const message = `${use === 'spool' ? 'the spool' : 'the directory of the bus'} is refused: ${fault}`;
   throw new BusError('Config', message, { faults: [fault] }, undefined, sentence(remedy));
 }

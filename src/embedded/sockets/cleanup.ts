@@ -8,8 +8,8 @@ import path from 'node:path';
 import type { Clock } from '../../base/clock';
 import { isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
-import { refuse } from '../directory/directory';
-import { isProcessRunning } from '../directory/process-liveness';
+import { optionOf, refuse } from '../directory/directory';
+import { isAddress, isProcessRunning } from '../directory/process-liveness';
 import type { Doorbells } from './doorbells';
 
 /** A draft exists for milliseconds. An older one was left by a process that died. */
@@ -31,16 +31,28 @@ export async function removeLeftovers(directory: Directory, doorbells: Doorbells
   }
   for (const address of unidentified) {
     if (!(await listens(path.join(directory.sockets, address), clock))) doorbells.removeDead(address);
-    else {
-      refuse(
-        `${directory.path} is in use by a process of another pid namespace (${address}), such as another container`,
-        'run both in one pid namespace, or set dir to another directory',
-      );
-    }
+    else refuseForeign(directory, address);
   }
   for (const folder of [directory.path, directory.sockets, directory.instances, directory.settings]) {
     sweepDrafts(folder, clock.now() - draftMs);
   }
+}
+
+/**
+ * Rejects with Config when a process of another pid namespace has this directory open. It changes nothing, and does not
+ * notice a process that opens the directory later.
+ */
+export async function checkPidNamespaces(directory: Directory, clock: Clock): Promise<void> {
+  const names = fs.existsSync(directory.sockets) ? fs.readdirSync(directory.sockets) : [];
+  for (const address of names) {
+    const isUnidentified = isAddress(address) && isProcessRunning(address) === undefined;
+    if (isUnidentified && (await listens(path.join(directory.sockets, address), clock)))
+      refuseForeign(directory, address);
+  }
+}
+function refuseForeign({ path: at, use }: Directory, address: string): never {
+  const found = `${at} is in use by a process of another pid namespace (${address}), such as another container`;
+  refuse(use, found, `run both in one pid namespace, or set ${optionOf[use]} to another directory`);
 }
 
 /** Resolves to whether a process listens at a socket. A stopped process counts as listening. */

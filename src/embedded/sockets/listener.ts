@@ -73,6 +73,7 @@ export class Listener {
     } catch (error) {
       server.close();
       refuse(
+        this.parts.directory.use,
         `the socket ${draft} cannot be created: ${errorMessage(error)}`,
         'check the permissions of its folder and the free disk space',
       );
