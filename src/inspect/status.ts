@@ -139,7 +139,10 @@ async function stuckLane(
   return { forMs: nowMs - head.timeMs, message, next: `busbar show ${head.id}` };
 }
 
-function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceView): Alarm[] {
+/** The verb to run next, on the machine that the alarm names, for instances whose only failing part is the spool. */
+const spoolVerb = 'busbar spool';
+
+function alarmsOfInstance({ name, module, host, status, silent, leaving }: InstanceView): Alarm[] {
   const about = { about: name, next: `busbar instances ${module}`, forMs: null };
   if (!status) {
     const message = `it is announced but does not respond: ${silent ?? ''}`;
@@ -149,17 +152,20 @@ function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceVie
   if (live && (ready || leaving)) return [];
   const message = reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ') || 'it accepts no messages';
   const forMs = reasons.length > 0 ? Math.max(...reasons.map(({ sinceMs }) => sinceMs)) : null;
-  return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, message }];
+  const alarm: Alarm = { ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, message };
+  const isSpool = reasons.length > 0 && reasons.every(({ part }) => part === 'spool');
+  return [isSpool ? { ...alarm, message: `on ${host}: ${message}`, next: spoolVerb } : alarm];
 }
 
 /** Returns warnings of instances that are ready. Instances that report the same part and reason share one alarm. */
 function degraded(instances: readonly InstanceView[]): Alarm[] {
   const alarms = new Map<string, { readonly alarm: Alarm; readonly names: string[] }>();
-  for (const { name, module, status } of instances) {
+  for (const { name, module, host, status } of instances) {
     if (!status?.health.ready) continue;
     for (const { part, reason, sinceMs } of status.health.reasons) {
       if (reportedElsewhere.some((prefix) => part.startsWith(prefix))) continue;
-      const next = `busbar instances ${module}`;
+      const isSpool = part === 'spool';
+      const next = isSpool ? spoolVerb : `busbar instances ${module}`;
       const alarm: Alarm = {
         severity: 'warning',
         about: part,
@@ -168,9 +174,11 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
         message: reason,
         next,
       };
-      const found = alarms.get(`${part} ${reason}`) ?? { alarm, names: [] };
-      alarms.set(`${part} ${reason}`, found);
-      found.names.push(name);
+      // The spool belongs to a machine, and each machine has to be looked at.
+      const key = isSpool ? `${part} ${host} ${reason}` : `${part} ${reason}`;
+      const found = alarms.get(key) ?? { alarm, names: [] };
+      alarms.set(key, found);
+      found.names.push(isSpool ? `${name} on ${host}` : name);
     }
   }
   return [...alarms.values()].map(({ alarm, names: [first, ...others] }) => {

@@ -73,20 +73,16 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
   return {
     reached: 'disk',
     async ensure(topic: Topic) {
-      await local.ensure(topic);
+      await local.ensure(topic).catch(rethrow);
       drain.add(topic);
       await room.look();
     },
     /** Calls the local log at once, because appends must keep the order of the calls. */
     async append(topic: string, records: readonly Append[]): Promise<readonly Place[]> {
       room.take(topic, records);
-      try {
-        const places = await local.append(topic, records);
-        last.note(topic, places);
-        return places;
-      } catch (error) {
-        throw isBusError(error, 'StoreBroken') ? broken(error) : error;
-      }
+      const places = await local.append(topic, records).catch(rethrow);
+      last.note(topic, places);
+      return places;
     },
     forwarded: (topic, places, withinMs) => forwarded.wait(topic, places, withinMs),
     ...closable(
@@ -116,8 +112,10 @@ class LastPlaces {
   }
 }
 
-function broken(error: BusError<'StoreBroken'>): BusError<'SpoolBroken'> {
-  return new BusError('SpoolBroken', `the spool cannot be used: ${error.message}`, error.details, error);
+/** Throws the error of the local log. A broken store is a broken spool for the sender. */
+function rethrow(error: unknown): never {
+  if (!isBusError(error, 'StoreBroken')) throw error;
+  throw new BusError('SpoolBroken', `the spool cannot be used: ${error.message}`, error.details, error);
 }
 
 /** Reports the part `spool`, which is sick for several reasons. */

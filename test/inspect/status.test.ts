@@ -307,3 +307,40 @@ describe('a queue whose log is blocked by an open transaction', () => {
     expect(alarms[0]?.message).toMatch(/, and 1 more$/);
   });
 });
+
+test('messages that cannot be sent from a spool are an alarm that names the machine, the reason and the next verb', async () => {
+  const { open, inspector, soon, clock } = inspectedBuses();
+  const [one, two] = [await open('photos'), await open('photos')];
+  const reason = '2 of 4 partitions of t.photos.work wait: no broker is reachable';
+  for (const bus of [one, two]) bus.tell({ type: 'state', part: 'spool', ok: false, reason, ready: true });
+  await clock.advance(3_000);
+  const { alarms } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([
+    {
+      severity: 'warning',
+      about: 'spool',
+      what: 'degraded',
+      forMs: 3_000,
+      message: `photos#1 on host and 1 more: ${reason}`,
+      next: 'busbar spool',
+    },
+  ]);
+});
+
+test('a full spool is an alarm about the instance, which is not ready', async () => {
+  const { open, inspector, soon } = inspectedBuses();
+  const bus = await open('photos');
+  const reason =
+    'the spool has no room for t.photos.work: 1 GB wait for the brokers, the limit of spoolBytesMax is 1 GB';
+  bus.tell({ type: 'state', part: 'spool', ok: false, reason });
+  const { alarms } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([
+    {
+      severity: 'warning',
+      about: 'photos#1',
+      what: 'unwell',
+      message: `on host: spool: ${reason}`,
+      next: 'busbar spool',
+    },
+  ]);
+});
