@@ -53,19 +53,19 @@ async function whenServersRespond(
   { clock, random, notices, name: clientId, signal }: Around,
   connect: () => Promise<Made>,
 ): Promise<Made> {
-  const [{ openWhenServersRespond }, { probeZookeeper }, { probeBrokers }] = await Promise.all([
+  const [{ openWhenServersRespond }, { probeZookeeper }, { probeKafka }] = await Promise.all([
     import('./wait-for-servers'),
     import('./zookeeper/open'),
-    import('./kafka/cluster/broker-probe'),
+    import('./kafka/open'),
   ]);
   const around = { clock, random, notices };
   const { brokers, security, ...zookeeper } = serversOf(values);
+  const { waitForServersMs: waitMs, replicas } = values;
   const probe = () => {
     const registry = probeZookeeper({ ...around, ...zookeeper });
-    const log = probeBrokers({ ...around, brokers, security, clientId });
+    const log = probeKafka({ ...around, brokers, security, clientId, ...(replicas !== undefined && { replicas }) });
     return registry ? [log, registry] : [log];
   };
-  const waitMs = values.waitForServersMs;
   return openWhenServersRespond({ ...around, waitMs, signal }, probe, connect, ({ closePorts }) => closePorts());
 }
 

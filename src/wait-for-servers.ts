@@ -80,10 +80,12 @@ async function allRespond(
     report();
     reporting = every(clock, reportEveryMs, report);
   });
-  const late = deferred<never>();
-  const limit = clock.after(Math.max(0, waitMs - waitedMs()), () =>
-    late.reject(unreachable(silent, waitedMs(), waitMs)),
-  );
+  const late = deferred<void>();
+  const limit = clock.after(Math.max(0, waitMs - waitedMs()), () => {
+    const missing = [...silent].filter(({ suffices }) => !suffices);
+    if (missing.length === 0) late.resolve();
+    else late.reject(unreachable(missing, waitedMs(), waitMs));
+  });
   const answers = probes.map((one) => one.responds().then(() => silent.delete(one)));
   try {
     await Promise.race([Promise.all(answers), late.promise, cancelled]);
@@ -97,10 +99,10 @@ async function allRespond(
   }
 }
 
-function describe(silent: ReadonlySet<ServerProbe>): string {
+function describe(silent: Iterable<ServerProbe>): string {
   return [...silent].map(({ name, reason }) => `${name} (${reason})`).join(' and ');
 }
-function unreachable(silent: ReadonlySet<ServerProbe>, waitedMs: number, waitMs: number): BusError<'Unreachable'> {
+function unreachable(silent: Iterable<ServerProbe>, waitedMs: number, waitMs: number): BusError<'Unreachable'> {
   const cause = describe(silent);
   const limit = `within ${waitMs} ms (waitForServersMs)`;
   const message = `${cause} did not respond ${limit}. Start the servers, or correct their addresses`;

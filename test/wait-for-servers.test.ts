@@ -14,6 +14,7 @@ function scene(waitMs: number, openings: readonly (() => Promise<string>)[] = [a
   const startMs = clock.now();
   notices.watch((one) => one.type === 'log' && lines.push([clock.now() - startMs, one.message]));
   const [kafka, zookeeper] = ['Kafka at k:1', 'ZooKeeper at z:1'].map((name) => ({ name, answer: deferred<void>() }));
+  const suffices = new Set<string>();
   const probes = { made: 0, closed: 0 };
   const probe = (): ServerProbe[] =>
     [kafka, zookeeper].map((one) => {
@@ -21,6 +22,9 @@ function scene(waitMs: number, openings: readonly (() => Promise<string>)[] = [a
       return {
         name: one?.name ?? '',
         reason: 'ECONNREFUSED',
+        get suffices() {
+          return suffices.has(one?.name ?? '');
+        },
         responds: () => one?.answer.promise ?? Promise.resolve(),
         ...closable(async () => void probes.closed++),
       };
@@ -34,7 +38,7 @@ function scene(waitMs: number, openings: readonly (() => Promise<string>)[] = [a
   const note = (value: unknown): void => void Object.assign(end, { value, atMs: clock.now() - startMs });
   openWhenServersRespond({ clock, notices, waitMs, signal: stop.signal }, probe, open, discard).then(note, note);
   const up = { kafka: () => kafka?.answer.resolve(), zookeeper: () => zookeeper?.answer.resolve() };
-  return { clock, lines, probes, calls, end, up, stop };
+  return { clock, lines, probes, calls, end, up, stop, suffices };
 }
 
 test('servers that respond immediately are not reported, and the bus opens', async () => {
@@ -79,6 +83,14 @@ test('at the limit it rejects with the name of the silent server, and opens noth
     },
   });
   expect([probes, calls.opened]).toEqual([{ made: 2, closed: 2 }, 0]);
+});
+
+test('at the limit it opens when all that is missing are further brokers', async () => {
+  const { clock, end, up, suffices } = scene(3_000);
+  suffices.add('Kafka at k:1');
+  up.zookeeper();
+  await clock.advance(60_000);
+  expect(end).toEqual({ value: 'open', atMs: 3_000 });
 });
 
 describe('when the servers respond and the opening fails', () => {

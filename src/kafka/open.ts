@@ -5,6 +5,7 @@ import { namesIn } from '../format/names';
 import type { Log } from '../ports/log';
 import type { Messenger } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
+import type { ServerProbe } from '../ports/server-probe';
 import { openKafkajs } from './client/connection-pool';
 import { openKafkaLog } from './log';
 import { openKafkaMessenger, type KafkaMessengerParts } from './messenger';
@@ -12,7 +13,8 @@ import { watchDepartures } from './messenger/departures';
 import { openTransport } from './messenger/transport';
 import type { Security } from './client/security';
 import { Throttling } from './client/throttling';
-import type { TopicsOptions } from './cluster/topics';
+import { probeBrokers } from './cluster/broker-probe';
+import { replicasDefault, type TopicsOptions } from './cluster/topics';
 import { ClusterMetadata } from './cluster/metadata';
 
 export interface KafkaOptions
@@ -110,6 +112,22 @@ function connect(options: LogOptions) {
   const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
   const log = openKafkaLog({ ...around, ...topics, client, metadata, self, ns });
   return { client, metadata, topics, log };
+}
+
+/** Options of {@link probeKafka}. */
+export interface KafkaProbeOptions extends Pick<
+  KafkaOptions,
+  'brokers' | 'security' | 'clock' | 'random' | 'replicas'
+> {
+  /** Client id in the logs of the brokers. */
+  readonly clientId: string;
+}
+/** Returns a probe of the brokers, with a client of its own. */
+export function probeKafka(options: KafkaProbeOptions): ServerProbe {
+  const { brokers, security, clientId, clock, random } = options;
+  const client = openKafkajs({ brokers, clientId, clock, random, ...(security && { security }) });
+  const replicas = options.replicas ?? Math.min(replicasDefault, brokers.length);
+  return probeBrokers({ brokers, replicas, client, clock });
 }
 
 async function checkStarted(metadata: ClusterMetadata, ns: string, brokers: readonly string[]): Promise<void> {

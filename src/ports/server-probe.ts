@@ -7,9 +7,11 @@ export interface ServerProbe extends Closable {
   readonly name: string;
   /** Reason why the last try failed. */
   readonly reason: string;
+  /** True if a server has responded, so that the bus can be opened although `responds` waits for further ones. */
+  readonly suffices: boolean;
   /**
-   * Resolves when a server has responded, or has refused for a reason that no wait repairs. The opening of the bus then
-   * reports the refusal. Never rejects.
+   * Resolves when the servers have responded, or have refused for a reason that no wait repairs. The opening of the bus
+   * then reports the refusal. Never rejects.
    */
   responds(): Promise<void>;
 }

@@ -20,7 +20,8 @@ export interface TopicsOptions {
   readonly replicas?: number;
 }
 
-const replicasDefault = 3;
+/** Replication factor of new topics on clusters with enough brokers. */
+export const replicasDefault = 3;
 /** Maximum number of topics in one request for settings, to bound its response. */
 const describedMax = 100;
 

@@ -16,6 +16,7 @@ export function probeSession(parts: Omit<SessionParts, 'notices'>): ServerProbe 
     get reason() {
       return session.reason;
     },
+    suffices: false,
     async responds() {
       await session.call('waiting', true, () => Promise.resolve(), timerMsMax).catch(() => undefined);
     },
