@@ -1,11 +1,16 @@
 /** Limits the bytes that wait in the spool, in all and for each topic. */
-import type { Clock } from '../base/clock';
+import { every, type Clock, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
 import { sizeText } from '../format/amounts';
 import type { Append, Log } from '../ports/log';
 
 /** Age at which the figures of the log are read again. Other processes append meanwhile, so the limit is not exact. */
 const lookMs = 100;
+/**
+ * Interval at which the figures are read while the spool is full. An instance that is not ready gets no further call,
+ * which would read them.
+ */
+const fullLookMs = 500;
 /** Bytes that a record takes beside its key, value and headers, at most. */
 const recordOverheadBytes = 64;
 
@@ -44,6 +49,7 @@ export class Room {
   #oldestMs = 0;
   /** The limit that refused an append, until there is room again. */
   #full: Limit | undefined;
+  #watching: Timer | undefined;
 
   constructor(private readonly parts: RoomParts) {}
 
@@ -92,7 +98,14 @@ export class Room {
     this.#oldestMs = await this.#oldest();
     if (this.#full.used() >= this.#full.bytes * roomAgainShare) return;
     this.#full = undefined;
+    this.close();
     this.parts.full(undefined);
+  }
+
+  /** Stops reading the figures of a full spool. */
+  close(): void {
+    this.#watching?.cancel();
+    this.#watching = undefined;
   }
 
   /** Returns the time at which the oldest message was appended, in ms since 1970; 0 without one. */
@@ -130,6 +143,7 @@ export class Room {
     if (!this.#full) {
       this.#full = limit;
       void this.look(); // reads the age of the oldest message
+      this.#watching ??= every(clock, fullLookMs, () => void this.look());
       full(message);
     }
     return new BusError('SpoolFull', message, { bytes, limitBytes, oldestMs });

@@ -90,6 +90,7 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
         ['rest', sendRest],
         ['waiting calls', () => forwarded.close()],
         ['drain', () => drain.close()],
+        ['limits', () => room.close()],
       ]),
     ),
   };

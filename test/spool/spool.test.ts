@@ -158,6 +158,22 @@ describe('limits', () => {
     expect((await handled()).length).toBeGreaterThan(10);
     expect(one.notices.findLast((notice) => notice.type === 'state')).toMatchObject({ part: 'spool', ok: true });
   });
+
+  test('a spool that was full reports that it has room again without another call', async () => {
+    const { servers, clock, open } = spoolScene();
+    servers.faults = (operation) => (isAppend(operation) ? unreachable(false) : undefined);
+    const one = await open('one', { bytesMax: 10_000, topicShare: 1 });
+    const fill = async (): Promise<void> => {
+      for (;;) await one.send(1);
+    };
+    await expect(fill()).rejects.toMatchObject({ code: 'SpoolFull' });
+    await clock.advance(10_000);
+    const last = () => one.notices.findLast((notice) => notice.type === 'state' && notice.part === 'spool');
+    expect(last()).toMatchObject({ ok: false });
+    servers.faults = undefined;
+    await clock.advance(10_000);
+    expect(last()).toMatchObject({ ok: true });
+  });
 });
 
 test('closing waits until the servers have what this process accepted', async () => {
