@@ -3,7 +3,7 @@ import net from 'node:net';
 import { openBus, type Bus } from 'busbar';
 import type { BusGiven } from '../../src/options';
 import { store, type Load, type Received, type Sent } from './numbered';
-import { onWord, tell } from './scene';
+import { onWord, privateBytes, tell } from './scene';
 
 const [role = '', json = '{}'] = process.argv.slice(2);
 
@@ -44,7 +44,7 @@ async function send(given: BusGiven): Promise<void> {
 
 async function submit(bus: Bus, { messages, bytes: size, keys, outstanding }: Load): Promise<Sent> {
   const bytes = new Uint8Array(size).fill(0x61);
-  const startBytes = process.memoryUsage().rss;
+  const startBytes = privateBytes();
   const tookMs: number[] = [];
   let peakBytes = startBytes;
   let n = 0;
@@ -60,7 +60,7 @@ async function submit(bus: Bus, { messages, bytes: size, keys, outstanding }: Lo
         rejected.push(String(error));
       }
       tookMs.push(performance.now() - sentMs);
-      if (mine % 100 === 0) peakBytes = Math.max(peakBytes, process.memoryUsage().rss);
+      if (mine % 100 === 0) peakBytes = Math.max(peakBytes, privateBytes());
     }
   };
   await Promise.all(Array.from({ length: outstanding }, line));

@@ -7,8 +7,11 @@ import { counts } from './counts';
 import { tableOf, type Figure } from './figures';
 import { frames } from './frames';
 import { kills } from './kills';
+import { outage } from './outage';
 import { play, type Scenario } from './scene';
+import { spoolFull } from './spoolfull';
 import { stopped } from './stopped';
+import { throttling } from './throttling';
 import { topics } from './topics';
 import { weather } from './weather';
 import { writer } from './writer';
@@ -18,11 +21,14 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'tw-topics': topics,
   'tw-writer': writer,
   'tw-weather': weather,
+  'ca-throttled': throttling,
+  'ca-spool-full': spoolFull,
   'imp-stopped': stopped,
   'imp-frames': frames,
   'imp-kills': kills,
   'imp-broadcasts': broadcasts,
   'imp-counts': counts,
+  'agent-outage': outage,
 };
 
 /** Exit code of wrong arguments, as in sysexits.h. */

@@ -1,11 +1,12 @@
 /** Surroundings of one scenario: servers, a namespace, a folder, processes, and waits. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel, type Admin } from 'kafkajs';
 import type { BusGiven } from '../../src/options';
 import type { Cluster } from '../cluster/cluster';
+import { alterProducerQuota } from '../cluster/quota';
 import type { Figure } from './figures';
 
 export interface Around {
@@ -84,6 +85,15 @@ export async function recordsOf(around: Pick<Around, 'cluster'>, topic: string):
   return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
 }
 
+/** Limits the bytes per second that a client can produce to each broker; null removes the limit. */
+export function alterQuota(
+  { cluster }: Pick<Around, 'cluster'>,
+  clientId: string,
+  byteRate: number | null,
+): Promise<void> {
+  return alterProducerQuota(cluster.brokers.split(',')[0] ?? '', clientId, byteRate);
+}
+
 /** A process of a scenario. Messages in both directions are a word and its data. */
 export interface Child {
   readonly pid: number;
@@ -159,3 +169,13 @@ export function onWord(word: string, run: (data: unknown) => void): void {
     if (one === word) run(data);
   });
 }
+
+/**
+ * Returns the private memory of this process. Mapped files are not part of it: the kernel can drop their pages at any
+ * time. Outside Linux it is the whole resident memory.
+ */
+export function privateBytes(): number {
+  const [, kib] = existsSync(statusFile) ? (/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(statusFile, 'utf8')) ?? []) : [];
+  return kib === undefined ? process.memoryUsage().rss : Number(kib) * 1_024;
+}
+const statusFile = '/proc/self/status';

@@ -102,11 +102,11 @@ async function send(around: Around, transport: 'kafka' | 'embedded', load: Load)
         what: `longest submit, ${what}`,
         authors: 'blocks',
         ours: `${ms(sent.maxMs)} with ${load.outstanding} in flight, ${count(load.messages / (sent.totalMs / 1_000))}/s`,
-        ok: sent.maxMs <= submitMsMax,
+        ok: around.short ? undefined : sent.maxMs <= submitMsMax, // a short run shares its processors with other tests
       },
       {
         row: 'IMP-1',
-        what: `memory of the sender, ${what}`,
+        what: `private memory of the sender, ${what}`,
         authors: '',
         ours: `+${mib(growth)} for ${mib(load.messages * load.bytes)}`,
         ok: growth <= growthBytesMax,

@@ -20,7 +20,7 @@ export const weather: Scenario = {
 };
 
 async function arrange({ cluster, ns, short, say }: Around, arrangement: Arrangement): Promise<Figure> {
-  const messages = short ? 240 : 6_000;
+  const messages = short ? 240 : 1_500;
   const own = { cluster, ns: `${ns}-${Object.keys(arrangements).indexOf(arrangement)}` };
   await using bus = await openBus({ module: 'weatherwatch', ...onKafka(own) });
   const env = { ...process.env, ...asVariables(own) };

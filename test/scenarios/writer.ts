@@ -1,4 +1,4 @@
-/** The writer of one partition: Reset, then 30,000 values of 320 bytes, then a flush, and one reader (TW-5 to TW-12). */
+/** The writer of one partition: Reset, then 30,000 values of 320 bytes, then a flush, and two readers (TW-5 to TW-14). */
 import { createHash } from 'node:crypto';
 import { openBus } from 'busbar';
 import { z } from 'zod';
@@ -30,12 +30,8 @@ async function write(around: Around): Promise<readonly Figure[]> {
   const total = values + 1;
   await using sender = await openBus({ module: writing, ...onKafka(around) });
   await using reader = await openBus({ module: 'reading', ...onKafka(around) });
-  const read = createHash('sha256');
-  let got = 0;
-  await reader.listen(writing.message, { as: 'copy' }, (message) => {
-    read.update(asBytes(message));
-    got++;
-  });
+  const early = new Copy();
+  await reader.listen(writing.message, { as: 'early' }, early.add);
 
   const written = createHash('sha256');
   const beganMs = performance.now();
@@ -49,9 +45,16 @@ async function write(around: Around): Promise<readonly Figure[]> {
   const queuedMs = performance.now() - beganMs;
   const places = await sender.flush();
   const flushedMs = performance.now() - beganMs;
-  await until('all are read', 120_000, () => got >= total);
+  await until('all are read', 120_000, () => early.count >= total);
   const readMs = performance.now() - beganMs;
-  const isSame = got === total && read.digest('hex') === written.digest('hex');
+  const late = new Copy();
+  const lateFromMs = performance.now();
+  await reader.listen(writing.message, { as: 'late', from: 'start' }, late.add);
+  await until('all are read again', 120_000, () => late.count >= total);
+  const lateMs = performance.now() - lateFromMs;
+  const digest = written.digest('hex');
+  const isSame = early.count === total && early.digest() === digest;
+  const isLateSame = late.count === total && late.digest() === digest;
   const bytes = mib(values * valueBytes);
   return [
     { row: 'TW-6', what: `queue ${count(total)} messages, ${bytes}`, authors: '', ours: ms(queuedMs), ok: undefined },
@@ -66,10 +69,30 @@ async function write(around: Around): Promise<readonly Figure[]> {
       row: 'TW-12',
       what: 'all read back, byte for byte and in order',
       authors: `within ${ms(authorsMs)}`,
-      ours: `${count(got)} in ${ms(readMs)}, ${isSame ? 'identical' : 'DIFFERENT'}`,
+      ours: `${count(early.count)} in ${ms(readMs)}, ${isSame ? 'identical' : 'DIFFERENT'}`,
       ok: isSame && readMs <= authorsMs,
     },
+    {
+      row: 'TW-14',
+      what: 'a reader that begins after the last message',
+      authors: `within ${ms(authorsMs)}`,
+      ours: `${count(late.count)} in ${ms(lateMs)}, ${isLateSame ? 'identical' : 'DIFFERENT'}`,
+      ok: isLateSame && lateMs <= authorsMs,
+    },
   ];
+}
+
+/** Hash of the messages that a reader received. */
+class Copy {
+  readonly #hash = createHash('sha256');
+  count = 0;
+  readonly add = (message: Message): void => {
+    this.#hash.update(asBytes(message));
+    this.count++;
+  };
+  digest(): string {
+    return this.#hash.digest('hex');
+  }
 }
 
 function asBytes(message: Message): Uint8Array {
