@@ -1,11 +1,14 @@
 /** Raises alarms for listeners with overdue events, which the log deletes or keeps only because they are unread. */
 import { limits } from '../base/limits';
+import { moduleOf } from '../contract/contract';
+import { bounds } from '../contract/options';
 import { sizeText, spanText } from '../format/amounts';
+import { namesIn } from '../format/names';
 import type { Log } from '../ports/log';
 import { describeWaiting, reportedFromMs } from '../work/retention';
 import { sizeOf, type Backlog } from './backlog';
 import type { Counted } from './queues';
-import type { Alarm, QueueView } from './types';
+import type { Alarm, InspectorParts, QueueView } from './types';
 
 /**
  * Share of `heldEventBytesMax` from which the alarm is critical, so that an operator can act before events are deleted.
@@ -13,6 +16,19 @@ import type { Alarm, QueueView } from './types';
 const criticalShare = 0.75;
 /** Number of records of a partition that are read to estimate its size. It bounds the number of reads. */
 const sampleRecords = 8;
+
+/**
+ * Returns the retention of the topic of an event, in ms, as an option of the entry. Without it, a contract made from
+ * the name of the entry would raise the retention to the default. Returns undefined if there is no such topic.
+ */
+export async function keepMsOfEvent(
+  { log, ns }: Pick<InspectorParts, 'log' | 'ns'>,
+  entry: string,
+): Promise<number | undefined> {
+  const topic = namesIn(ns).events(moduleOf({ name: entry }));
+  const keepMs = (await log.topics()).find(({ name }) => name === topic)?.keepMs ?? NaN;
+  return keepMs >= bounds.keepMs.min && keepMs <= bounds.keepMs.max ? keepMs : undefined;
+}
 
 export async function alarmsOfWaiting(
   log: Log,

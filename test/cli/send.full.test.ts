@@ -1,8 +1,10 @@
+import { join } from 'node:path';
+import { openToLook } from '../../src/open';
 import { jsonLines, shopCommand, rows } from '../support/command';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
-const { run, start, shop, eventually, close } = shopCommand();
+const { dir, run, start, shop, eventually, close } = shopCommand();
 
 beforeAll(async () => {
   await shop();
@@ -81,5 +83,13 @@ test('submit uses the queue and key of the contract, and keeps integers exact', 
 test('broadcasts and events reach their handlers', async () => {
   expect(await run(['broadcast', 'shop.closing', '{"minutes":5}'])).toMatchObject({ code: 0 });
   expect(await run(['publish', 'shop.sold', '{"item":"pear"}'])).toMatchObject({ code: 0 });
-  await eventually(['request', 'shop.price', '{"item":"heard"}'], ({ out }) => out === '{"cents":2}\n');
+  expect(await run(['publish', 'shop.sold', '{"item":"fig"}', '--unchecked', '--key', 'fig'])).toMatchObject({
+    code: 0,
+  });
+  await eventually(['request', 'shop.price', '{"item":"heard"}'], ({ out }) => out === '{"cents":3}\n');
+  const looking = await openToLook({ module: 'look', ns: 'main', dir: join(dir, 'bus') });
+  const topics = await looking.ports.log.topics();
+  await looking.bus.close();
+  // the command, which does not know the contract, leaves the retention as the shop created it
+  expect(topics.find(({ name }) => name === 'main.shop.events')).toMatchObject({ keepMs: 7_200_000 });
 });

@@ -12,7 +12,10 @@ export const shop = defineModule('shop', {
   pack: work(Job, { key: (job) => job.key, attempts: 2, backoffMs: 50 }),
   bill: work(z.object({ amount: z.number() }), { queue: 'bills' }),
   closing: broadcast(z.object({ minutes: z.number() })),
-  sold: event(z.object({ item: z.string(), at: z.date().optional() }), { key: (sale) => sale.item }),
+  sold: event(z.object({ item: z.string(), at: z.date().optional() }), {
+    key: (sale) => sale.item,
+    keepMs: 7_200_000,
+  }),
 });
 
 async function main(): Promise<void> {

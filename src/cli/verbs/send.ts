@@ -38,7 +38,7 @@ export async function send(
     case 'broadcast':
       return sent(desk, entry, await desk.bus.broadcast(broadcastOf(entry), body));
     case 'event':
-      return sent(desk, entry, await desk.bus.publish(eventOf(entry, known, options), body));
+      return sent(desk, entry, await desk.bus.publish(await eventOf(desk, entry, known, options), body));
   }
 }
 
@@ -115,9 +115,11 @@ function workOf(name: string, known: Known | undefined, options: SendOptions): W
   const { key = options.key ?? null, queue = null } = known ?? {};
   return entryOf(name, work(anything, { ...keyed(key), ...(queue !== null && { queue }) }));
 }
-function eventOf(name: string, known: Known | undefined, options: SendOptions): Event {
+async function eventOf({ parts }: Desk, name: string, known: Known | undefined, options: SendOptions): Promise<Event> {
+  const { keepMsOfEvent } = await import('../../inspect/retention');
   const { key = options.key ?? null } = known ?? {};
-  return entryOf(name, event(anything, keyed(key)));
+  const keepMs = await keepMsOfEvent(parts, name);
+  return entryOf(name, event(anything, { ...keyed(key), ...(keepMs !== undefined && { keepMs }) }));
 }
 function keyed(key: string | null): { key?: () => string } {
   return key === null ? {} : { key: () => key };
