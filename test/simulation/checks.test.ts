@@ -28,7 +28,7 @@ class Someone {
 function start() {
   const clock = virtualClock();
   const ledger = new Ledger(clock);
-  const script = { tookMs: 0, fails: 0, parks: false, tells: 0 };
+  const script = { tookMs: 0, fails: 0, parks: false, tells: 0, passes: 0 };
   const send = (key: string | null = 'k', entry = 'jobs.ordered', sender = 'web'): Message =>
     ledger.send(entry, key, sender, script);
   const found = (): Promised[] => ledger.broken.map(({ promise }) => promise);

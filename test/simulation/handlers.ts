@@ -15,6 +15,8 @@ export class Planned extends Error {}
 /** Sends from within handlers; resolves whatever the outcome. */
 export interface Inside {
   tell(instance: Instance, key: string): Promise<void>;
+  /** Submits the job of this number that the handlers of a message in a queue submit. */
+  pass(instance: Instance, from: Message, queue: string, number: number): Promise<void>;
   askInside(instance: Instance, deadline: number): Promise<void>;
 }
 export interface Acting {
@@ -40,7 +42,7 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
     const { starts } = handling.track;
     let ok = false;
     try {
-      await act(acting, message, context);
+      await act(acting, group, message, context);
       if (message.script.parks) context.park('as planned');
       if (starts <= message.script.fails) throw new Planned(`start ${starts} fails`);
       ok = true;
@@ -54,8 +56,10 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
   };
 }
 
-async function act({ instance, senders }: Acting, { n, key, script }: Message, context: Context): Promise<void> {
+async function act({ instance, senders }: Acting, group: string, message: Message, context: Context): Promise<void> {
+  const { n, key, script } = message;
   const { clock } = instance.process;
+  for (let passed = 0; passed < script.passes; passed++) await senders.pass(instance, message, group, passed);
   // Every other handler obeys its signal. Handlers that do not must do no harm either.
   if (script.tookMs > 0) await sleep(clock, script.tookMs, n % 2 === 0 ? context.signal : undefined);
   if (n % 2 === 0 && context.signal.aborted) throw new Planned('its signal aborted');

@@ -10,6 +10,8 @@ export interface Script {
   readonly parks: boolean;
   /** The number of facts that its handler publishes. */
   readonly tells: number;
+  /** The number of jobs that its handler submits, the same ones at each attempt. */
+  readonly passes: number;
 }
 /** open: its sender waits, or died waiting · unknown: it may have been sent · refused: it was not sent. */
 export type Fate = 'open' | 'accepted' | 'unknown' | 'refused';
@@ -17,6 +19,10 @@ export type Fate = 'open' | 'accepted' | 'unknown' | 'refused';
 export class Message {
   fate: Fate = 'open';
   id: string | undefined;
+  /** Sends of it whose outcome is open, if it is sent several times. */
+  sending = 0;
+  /** The jobs that handlers of it submit, by queue and number. */
+  readonly passed = new Map<string, Message>();
   constructor(
     /** Increases with each call of a verb, across all senders. */
     readonly n: number,

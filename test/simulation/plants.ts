@@ -10,6 +10,7 @@ import type { ClusterMetadata } from '../../src/kafka/cluster/metadata';
 import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Batch } from '../../src/kafka/protocol/types';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/progress/watermark';
+import { openIdWindow, type MakeIdWindow } from '../../src/delivery/id-window';
 import type { MakeFilter } from '../../src/work/progress/duplicate-filter';
 import { Retained } from '../../src/work/progress/retained';
 import { openUnkept, type MakeUnkept } from '../../src/work/progress/unkept';
@@ -18,6 +19,7 @@ import type { Dice } from './dice';
 export interface Plant {
   readonly makeFilter?: MakeFilter;
   readonly makeWatermark?: MakeWatermark;
+  readonly makeIdWindow?: MakeIdWindow;
   readonly makeRetained?: () => Retained;
   readonly makeUnkept?: MakeUnkept;
   /** Changes the log of the instance. */
@@ -58,6 +60,18 @@ const commitMax: MakeWatermark = (at, ...begin) => {
 
 /** Handles duplicates in a partition twice. */
 const noFilter: MakeFilter = () => ({ fresh: () => true, forget: () => undefined, senders: () => [] });
+
+/** The ids of messages that earlier owners have handled are not read back. */
+const memoryIds: MakeIdWindow = () => {
+  const inner = openIdWindow();
+  return {
+    get size() {
+      return inner.size;
+    },
+    note: (record, chosen) => inner.note(record, chosen),
+    recall: () => undefined,
+  };
+};
 
 /** A partition is assigned to the next member while the previous owner still works on it. */
 const twoOwners = (log: Log): Log =>
@@ -147,6 +161,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   unblocked: { makeRetained: () => new Unblocked() },
   'never-full': { makeUnkept: neverFull },
   'silent-store': { storeNotices: silent },
+  'memory-ids': { makeIdWindow: memoryIds },
   unlisted: { world: { keepsAnnouncements: false } },
 };
 

@@ -42,7 +42,7 @@ export async function playResends(seed: number, ledger: Ledger, plant: Plant | u
   await scene.play();
 }
 
-const script = { tookMs: 0, fails: 0, parks: false, tells: 0 };
+const script = { tookMs: 0, fails: 0, parks: false, tells: 0, passes: 0 };
 
 class Scene {
   readonly #kafka = new FakeKafka();

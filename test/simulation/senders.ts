@@ -11,6 +11,8 @@ import type { Plan } from './plan';
 import type { Ask } from './requests';
 
 const calmAsks = 4;
+/** The longest time after which a job is submitted again with the same id. */
+const copyAfterMsMax = 6_000;
 
 /** Options of a request that are not drawn. */
 interface Asking {
@@ -22,6 +24,8 @@ interface Asking {
 
 export class Senders {
   readonly #dice: Dice;
+  /** Decides on ids, so that all other draws do not depend on them. */
+  readonly #idDice: Dice;
 
   constructor(
     private readonly plan: Plan,
@@ -30,12 +34,14 @@ export class Senders {
     private readonly checks: Checks,
   ) {
     this.#dice = dice(plan.seed, 3);
+    this.#idDice = dice(plan.seed, 12);
   }
 
   /** Sends until the planned end, or until its process ends. */
   async run(instance: Instance): Promise<void> {
     const { clock } = instance.process;
     while (!instance.dead && !instance.leaving && this.ledger.nowMs < this.plan.sentMs) {
+      if (this.#mayMany() && this.#idDice.chance(0.15)) this.#sendWithId(instance);
       for (let n = this.#mayMany() ? this.#dice.whole(1, 4) : 0; n > 0; n--) this.#one(instance);
       await sleep(clock, this.#dice.whole(0, this.plan.pauseMs));
     }
@@ -82,7 +88,57 @@ export class Senders {
       fails: d.chance(0.15) ? d.whole(1, 4) : 0,
       parks: d.chance(0.04),
       tells: d.chance(0.05) ? 1 : 0,
+      passes: this.#idDice.chance(0.06) ? this.#idDice.whole(1, 2) : 0,
     };
+  }
+
+  /** Submits a job with an id several times. It must be handled like one that is sent once. */
+  #sendWithId(instance: Instance): void {
+    const message = this.#once(`${instance.name} with id`);
+    const send = (): void => {
+      if (!instance.dead && !instance.leaving) void this.#sendOnce(instance, message, { id: `once ${message.n}` });
+    };
+    send();
+    for (let copies = this.#idDice.whole(1, 3); copies > 0; copies--)
+      instance.process.clock.after(this.#idDice.whole(0, copyAfterMsMax), send);
+  }
+
+  /** Submits the same job at each attempt of a handler. Its id is derived, so it must be handled like one that is sent once. */
+  pass(instance: Instance, from: Message, queue: string, number: number): Promise<void> {
+    const name = `${queue} ${number}`;
+    const message = from.passed.get(name) ?? this.#once(`#${from.n} in ${name}`);
+    from.passed.set(name, message);
+    return this.#sendOnce(instance, message, {});
+  }
+
+  /** Creates a message that is sent several times. It has a sender of its own, since its order to others is open. */
+  #once(sender: string): Message {
+    const { ordered } = this.contracts.jobs;
+    const script = { ...this.#script(), tells: 0, passes: 0 };
+    return this.ledger.send(
+      ordered.name,
+      this.#idDice.pick(this.plan.keys),
+      `${sender} ${this.ledger.messages.size}`,
+      script,
+    );
+  }
+
+  async #sendOnce(instance: Instance, message: Message, how: { readonly id?: string }): Promise<void> {
+    if (message.fate === 'refused') message.fate = 'open';
+    message.sending++;
+    this.ledger.note(`${instance.name} submits #${message.n}`);
+    try {
+      const { id } = await instance.bus.submit(this.contracts.jobs.ordered, bodyOf(message.n, message.key ?? ''), how);
+      if (instance.dead) return;
+      message.sending--;
+      if (message.fate !== 'accepted') this.ledger.told(message, 'accepted');
+      this.checks.accepted(message, id);
+    } catch (error) {
+      if (instance.dead) return; // it can have been sent, so the message is never refused
+      message.sending--;
+      const isLast = message.sending === 0 && message.fate === 'open';
+      if (message.fate !== 'accepted' && (isUnknown(error) || isLast)) this.#failed(message, error, false);
+    }
   }
 
   #send(instance: Instance, entry: Work | Event, key: string | null): Promise<void> {
@@ -141,8 +197,7 @@ export class Senders {
 
   #failed(message: Message, error: unknown, bad: boolean): void {
     const code = isBusError(error) ? error.code : `no BusError: ${String(error)}`;
-    const isUnknown = isBusError(error, 'Unreachable', 'StoreBroken') && error.details.outcome === 'unknown';
-    if (isUnknown && !bad) return this.ledger.told(message, 'unknown', code);
+    if (isUnknown(error) && !bad) return this.ledger.told(message, 'unknown', code);
     this.ledger.told(message, 'refused', code);
     if (
       code === (bad ? 'Invalid' : 'Overloaded') ||
@@ -197,6 +252,10 @@ export class Senders {
     if (this.#dice.chance(0.2)) return { key: this.#dice.pick(this.plan.keys) };
     return this.#dice.chance(0.3) ? { waitForInstanceMs: 1_000 } : {};
   }
+}
+
+function isUnknown(error: unknown): boolean {
+  return isBusError(error, 'Unreachable', 'StoreBroken') && error.details.outcome === 'unknown';
 }
 
 function outcomeOf(error: unknown): string {

@@ -88,6 +88,7 @@ describe('with a plant', () => {
     ['unblocked', 'keys'],
     ['never-full', 'unkept'],
     ['silent-store', 'health'],
+    ['memory-ids', 'twice'],
     ['unlisted', 'listed'],
   ];
 

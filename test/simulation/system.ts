@@ -174,6 +174,7 @@ export class System {
       log: watchLog(this.#faults.logOf(planted, instance), instance, this.checks),
       ns: 'sim',
       ...(this.plant?.makeFilter && { makeFilter: this.plant.makeFilter }),
+      ...(this.plant?.makeIdWindow && { makeIdWindow: this.plant.makeIdWindow }),
       ...(this.plant?.makeWatermark && { makeWatermark: this.plant.makeWatermark }),
       ...(this.plant?.makeRetained && { makeRetained: this.plant.makeRetained }),
       ...(this.plant?.makeUnkept && { makeUnkept: this.plant.makeUnkept }),
