@@ -5,7 +5,7 @@ import type { Notices } from '../base/notices';
 import type { Broadcaster } from '../broadcast/broadcaster';
 import type { EventSubscriptions } from '../broadcast/event-subscriptions';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
-import { callSite, fromCaller, located } from '../delivery/call-site';
+import { callSite, fromCaller, located, type CallSite } from '../delivery/call-site';
 import { currentScope, type Peer, type Scope, type Scopes } from '../delivery/context';
 import type { Run } from '../delivery/deliver';
 import type { Topic } from '../ports/log';
@@ -51,7 +51,7 @@ export function createVerbs(parts: VerbsParts): Verbs {
   const { self, notices, scopes, phase, health, caller, peers, sender, broadcaster, subscriptions } = parts;
 
   /** Is not `async`: a second promise for each request would cost more than the checks here. */
-  function ask(entry: Request, input: unknown, options?: AskOptions, site = callSite(ask)): Promise<unknown> {
+  function ask(entry: Request, input: unknown, options: AskOptions | undefined, site: CallSite): Promise<unknown> {
     try {
       phase.mustBeOpen();
       mustBe(entry, 'request');
@@ -60,6 +60,12 @@ export function createVerbs(parts: VerbsParts): Verbs {
       return Promise.reject(fromCaller(error, site) as BusError); // the checks throw nothing else
     }
     return caller.ask(entry, input, options, site);
+  }
+  function askOne(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
+    return ask(entry, input, options, callSite(askOne));
+  }
+  function tryOne(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
+    return asResult(ask(entry, input, options, callSite(tryOne)));
   }
   async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
     const site = callSite(askAll);
@@ -112,8 +118,8 @@ export function createVerbs(parts: VerbsParts): Verbs {
   // The interface has the types of the verbs. Inside, a value is unknown until a schema has checked it.
   const verbs = {
     self,
-    request: (entry: Request, input: unknown, options?: AskOptions) => ask(entry, input, options),
-    tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
+    request: askOne,
+    tryRequest: tryOne,
     requestAll: located(askAll),
     submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how), pending),
     submitAll: located(

@@ -204,3 +204,14 @@ test('instances returns the known instances, and health the state of this one', 
   expect(verbs.instances(photos).map((one) => one.instance)).toEqual(['photos#1', 'photos#2']);
   expect(verbs.health()).toEqual({ live: true, ready: true, reasons: [] });
 });
+
+test.each(['request', 'tryRequest'] as const)(
+  '%s records the line of its caller, without a frame of its own',
+  (verb) => {
+    let stack = '';
+    const ask: VerbsParts['caller']['ask'] = async (_entry, _input, _options, site) => (stack = site?.stack ?? '');
+    const { verbs } = open({ caller: { ask } });
+    void verbs[verb](photos.add, 1);
+    expect(stack.split('\n')[1]).toContain('verbs.test.ts:');
+  },
+);
