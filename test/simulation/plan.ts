@@ -85,6 +85,7 @@ const partitions = 12;
 const candidates = Array.from({ length: 60 }, (_, n) => `k${n}`).filter(
   (key) => partitionOf(Buffer.from(key), partitions) < hotPartitions,
 );
+export const hotKeys: readonly [string, ...string[]] = ['k1', ...candidates];
 
 export const keepMsLong = 7 * 24 * 3_600_000;
 

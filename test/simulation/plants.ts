@@ -15,6 +15,7 @@ import type { MakeFilter } from '../../src/work/progress/duplicate-filter';
 import { Retained } from '../../src/work/progress/retained';
 import { openUnkept, type MakeUnkept } from '../../src/work/progress/unkept';
 import type { Dice } from './dice';
+import { spoolPlants, type SpoolPlant } from './spool-plants';
 
 export interface Plant {
   readonly makeFilter?: MakeFilter;
@@ -31,6 +32,8 @@ export interface Plant {
   readonly client?: (client: BrokerClient) => BrokerClient;
   /** Changes the cluster metadata of a process before any part of it uses them. */
   readonly metadata?: (metadata: ClusterMetadata) => void;
+  /** Changes the ports of a process that sends through a spool. */
+  readonly spool?: SpoolPlant;
 }
 
 /** A message counts as settled as soon as it is read. */
@@ -163,6 +166,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   'silent-store': { storeNotices: silent },
   'memory-ids': { makeIdWindow: memoryIds },
   unlisted: { world: { keepsAnnouncements: false } },
+  ...Object.fromEntries(Object.entries(spoolPlants).map(([name, spool]) => [name, { spool }])),
 };
 
 function withBatches(client: BrokerClient, change: (batch: Batch) => Batch): BrokerClient {

@@ -17,6 +17,8 @@ export const promises = {
   fetched: 'records written to an owned partition are read promptly, wherever its leader moves',
   broadcast: 'a broadcast reaches every announced instance once, in the order of its sender',
   listen: 'an event reaches every listening instance once, in the order of its sender and key',
+  unsent: 'a spool keeps a message until it was sent, and its sending was committed',
+  parked: 'a message that the servers refuse for good is parked in its spool, and no other one is',
   raw: 'unreadable records are parked unchanged',
   bounds: 'handlers stay within the allowed concurrency',
   progress: 'work continues during faults, and requests are answered soon after them',

@@ -9,6 +9,7 @@ import { drawPlan, keepMsLong, type Plan } from './plan';
 import type { Plant } from './plants';
 import { playLeaders } from './leaders';
 import { playResends } from './resends';
+import { playSpools } from './spools';
 import { shareStorage } from './storages';
 import { System } from './system';
 
@@ -39,6 +40,8 @@ const progressOf = 20;
 const resendsEvery = 10;
 /** Every fifteenth run also moves leaders on in-memory brokers, which takes as long as five other runs. */
 const leadersEvery = 15;
+/** Every second run also sends through spools. */
+const spoolsEvery = 1;
 
 export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   const plan = drawPlan(seed);
@@ -50,9 +53,11 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   const uncaught = (error: unknown): void => ledger.breaks('quiet', sayFully(error));
   process.on('unhandledRejection', uncaught);
   try {
-    await play(plan, clock, ledger, plant);
-    if (plant?.client || seed % resendsEvery === 0) await playResends(seed, ledger, plant);
-    if (plant?.metadata || seed % leadersEvery === 0) await playLeaders(seed, ledger, plant);
+    const { system, resends, leaders, spools } = partsOf(seed, plant);
+    if (system) await play(plan, clock, ledger, plant);
+    if (resends) await playResends(seed, ledger, plant);
+    if (leaders) await playLeaders(seed, ledger, plant);
+    if (spools) await playSpools(seed, ledger, plant);
   } catch (error) {
     uncaught(error);
   } finally {
@@ -63,6 +68,19 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   }
   const { broken, hash, counts, lines } = ledger;
   return { seed, broken, hash, counts, lines };
+}
+
+/** Returns the parts of a run. A plant is looked for only in the part that has it. */
+function partsOf(seed: number, plant: Plant | undefined) {
+  const [resends, leaders, spools] = [!!plant?.client, !!plant?.metadata, !!plant?.spool];
+  if (resends || leaders || spools) return { system: false, resends, leaders, spools };
+  if (plant) return { system: true, resends, leaders, spools };
+  return {
+    system: true,
+    resends: seed % resendsEvery === 0,
+    leaders: seed % leadersEvery === 0,
+    spools: seed % spoolsEvery === 0,
+  };
 }
 
 async function play(plan: Plan, clock: VirtualClock, ledger: Ledger, plant: Plant | undefined): Promise<void> {
