@@ -69,12 +69,11 @@ export class PartitionQueue implements TopicPartition {
   }
 
   /**
-   * Returns the first batch, or builds it from waiting records. Records of ended calls were never sent: they are left
-   * out and freed.
+   * Returns the first batch, or builds it from waiting records. Records of ended calls are left out and freed unless
+   * they can have been written. Otherwise a record could be written after an earlier one of its call was given up.
    */
   first(freed: (item: Item) => void): Batch | undefined {
-    const [batch] = this.#batches;
-    if (batch) return batch;
+    while (this.batch) if (!this.#dropOverOf(this.batch, freed)) return this.batch;
     const items: Item[] = [];
     let [bytes, taken] = [0, 0];
     for (const item of this.#waiting) {
@@ -115,23 +114,32 @@ export class PartitionQueue implements TopicPartition {
     this.producer = this.producer && nextEpoch(this.producer);
   }
 
-  /** Adds the calls of records that were sent or will be sent, because {@link dropOver} cannot remove them. */
+  /** Adds the calls of records that can have been written, because {@link dropOver} cannot remove them. */
   addSent(calls: Set<PendingAppend>): void {
-    this.#batches.forEach((batch, n) => {
-      if (n > 0 || batch.uncertain || this.inFlight) for (const { call } of batch.items) calls.add(call);
-    });
+    const { batch } = this;
+    if (batch && (batch.uncertain || this.inFlight)) for (const { call } of batch.items) calls.add(call);
   }
 
   /** Removes and frees the records of ended calls, except those of a batch that can have been written. */
   dropOver(freed: (item: Item) => void): void {
-    const { batch } = this;
-    if (batch && !this.inFlight && !batch.uncertain && batch.items.some(({ call }) => call.isOver)) {
-      this.replaceFirst([batch.items.filter(({ call }) => !call.isOver)]);
-      for (const item of batch.items) if (item.call.isOver) freed(item);
-    }
+    for (const batch of [...this.#batches]) this.#dropOverOf(batch, freed);
     const gone = this.#waiting.filter(({ call }) => call.isOver);
     if (gone.length > 0) this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
     for (const item of gone) freed(item);
+  }
+
+  /** Does this for one batch. Returns true if it was replaced. Only the first batch can have been written. */
+  #dropOverOf(batch: Batch, freed: (item: Item) => void): boolean {
+    const isFirst = batch === this.batch;
+    const isWritten = batch.uncertain || (isFirst && this.inFlight !== undefined);
+    if (isWritten || !batch.items.some(({ call }) => call.isOver)) return false;
+    const left = batch.items.filter(({ call }) => !call.isOver);
+    const { firstSent, tries, failure } = batch;
+    const made = left.length > 0 ? [{ ...batchOf(left), firstSent, tries, failure }] : [];
+    this.#batches.splice(this.#batches.indexOf(batch), 1, ...made);
+    if (isFirst && tries > 0) this.restart();
+    for (const item of batch.items) if (item.call.isOver) freed(item);
+    return true;
   }
 }
 

@@ -162,6 +162,32 @@ describe('the producer', () => {
     expect(kafka.cluster.values(topic)).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  it('never writes a record of a halved batch after an earlier one of its call was given up', async () => {
+    const { log, topic } = await kafka.open();
+    kafka.cluster.refuse = ({ records }) => {
+      const isBad = records.length > 1 || Buffer.from(records[0]?.value ?? []).toString() === 'a';
+      return isBad ? { error: 'RECORD_LIST_TOO_LARGE' } : undefined;
+    };
+    kafka.faults('produce', undefined, { error: 'CONNECTION' }); // so it is unknown whether 'a' was written
+    const error = await kafka.refusal(log.append(topic, [record('a'), record('b')]));
+    expect(error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
+    kafka.cluster.refuse = undefined;
+    await kafka.run(log.append(topic, [record('c')]));
+    expect(kafka.cluster.values(topic)).toEqual(['c']);
+  });
+
+  it('writes no half of a batch after the deadline of its call', async () => {
+    const { log, topic } = await kafka.open();
+    kafka.cluster.refuse = ({ records }) => ({
+      error: records.length > 1 ? 'RECORD_LIST_TOO_LARGE' : 'NOT_ENOUGH_REPLICAS',
+    });
+    const error = await kafka.refusal(log.append(topic, [record('a'), record('b')]));
+    expect(error).toMatchObject({ code: 'Unreachable', details: { outcome: 'not-sent' } });
+    kafka.cluster.refuse = undefined;
+    await kafka.run(log.append(topic, [record('c')]));
+    expect(kafka.cluster.values(topic)).toEqual(['c']);
+  });
+
   it('rejects a call with the index of each rejected record, and writes the others', async () => {
     const { log, topic } = await kafka.open(2);
     kafka.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
