@@ -38,6 +38,7 @@ export class Drain implements Closable {
   readonly #commits: Timer;
   #searching: Promise<void> | undefined;
   #reported: string | undefined;
+  #isClosed = false;
   readonly #closer = closable(() => this.#close());
   readonly close = (): Promise<void> => this.#closer.close();
 
@@ -75,6 +76,7 @@ export class Drain implements Closable {
 
   /** Sends the messages of one topic. */
   add(topic: Topic): void {
+    if (this.#isClosed) return;
     const drain = this.#topics.get(topic.name) ?? new TopicDrain(topic, this.parts);
     this.#topics.set(topic.name, drain);
     drain.start().catch((error: unknown) => this.#log(`the messages for ${topic.name} cannot be sent`, error));
@@ -97,6 +99,7 @@ export class Drain implements Closable {
     await this.close();
   }
   async #close(): Promise<void> {
+    this.#isClosed = true;
     this.#search.cancel();
     this.#commits.cancel();
     await this.#searching;

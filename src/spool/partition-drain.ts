@@ -122,12 +122,15 @@ export class PartitionDrain {
    * false when this drain was stopped. A list of unknown outcome is appended again as a whole: the receivers drop the
    * copies by their stamps. No later record is appended before, since it would make the earlier ones count as copies.
    *
-   * `isTopicChecked`: the topic exists as required, so that an error for good is about the records.
+   * A record is parked if the servers refuse it although the topic was found to be right after they refused it once.
+   * `isTopicRight` means that it was found so for a list with these records.
    */
-  async #ship(records: readonly Stored[], isTopicChecked = false): Promise<boolean> {
-    for (let failures = 0; !this.#stopped.signal.aborted; failures++) {
+  async #ship(records: readonly Stored[], isTopicRight = false): Promise<boolean> {
+    let mustCheck = false;
+    for (let failures = 0; await this.#untilTopic(mustCheck); failures++) {
+      isTopicRight ||= mustCheck;
+      mustCheck = false;
       try {
-        await this.parts.ensure();
         this.owned.check();
         const places = await this.#append(records);
         if (!places) return false;
@@ -135,62 +138,62 @@ export class PartitionDrain {
         return true;
       } catch (error) {
         if (error instanceof PartitionLostError) return this.#lose();
-        const refused = await this.#refusedIn(records, error);
-        if (refused !== 'wait' && !isTopicChecked) {
-          isTopicChecked = true; // a topic that was deleted exists again, so the records are not at fault
-          continue;
-        }
-        if (refused === 'divide') return this.#halves(records);
-        if (refused === 'wait') {
-          isTopicChecked = false;
-          const waitMs = Math.min(retryMsMin * 2 ** Math.min(failures, 10), retryMsMax);
-          await this.#pause(error, outlookOf(error) === 'transient' ? waitMs : retryMsMax);
-          continue;
-        }
-        for (const [index, reason] of refused) {
-          const record = records[index];
-          if (record) await this.#park(record, reason);
-        }
-        if (refused.size > 0 && error instanceof PartialAppendError && refused.size < error.failed.size)
-          return this.#ship(
-            records.filter((_, n) => !refused.has(n)),
-            true,
-          );
-        return true;
+        const refused = refusedIn(error);
+        if (refused.size === 0) {
+          isTopicRight = false; // it can change in the meantime
+          await this.#pause(error, retryMsOf(error, failures));
+        } else if (error instanceof PartialAppendError) return this.#shipRest(records, refused, error);
+        else if (!isTopicRight) mustCheck = true;
+        else if (records.length > 1) return this.#halves(records);
+        else return this.#parkAll(records, refused);
+      }
+    }
+    return false;
+  }
+
+  /** Waits until the topic exists at the servers. Resolves to false when this drain was stopped. */
+  async #untilTopic(mustCheck: boolean): Promise<boolean> {
+    for (let failures = 0; !this.#stopped.signal.aborted; failures++) {
+      try {
+        return (await this.#unlessStopped(this.parts.ensure(mustCheck).then(() => true))) ?? false;
+      } catch (error) {
+        await this.#pause(error, retryMsOf(error, failures));
       }
     }
     return false;
   }
 
   /** Resolves to undefined when this drain is stopped. The append can then still be written. */
-  async #append(records: readonly Stored[]): Promise<readonly Place[] | undefined> {
+  #append(records: readonly Stored[]): Promise<readonly Place[] | undefined> {
     const { partition } = this.owned;
-    const { signal } = this.#stopped;
-    const appending = this.parts.log.append(
-      this.parts.topic,
-      records.map(({ key, value, headers }) => ({ partition, key, value, headers })),
+    return this.#unlessStopped(
+      this.parts.log.append(
+        this.parts.topic,
+        records.map(({ key, value, headers }) => ({ partition, key, value, headers })),
+      ),
     );
+  }
+  /** Resolves like `work`, or to undefined when this drain is stopped before. */
+  #unlessStopped<T>(work: Promise<T>): Promise<T | undefined> {
+    const { signal } = this.#stopped;
     return new Promise((resolve, reject) => {
+      if (signal.aborted) resolve(undefined);
+      // A listener that stayed registered would hold each list in memory.
       const ignore = onAbort(signal, () => resolve(undefined));
-      appending.then(resolve, reject).finally(ignore);
+      work.then(resolve, reject).finally(ignore);
     });
   }
 
-  /** Returns the records that the servers refuse for good, or what to do to find them. */
-  async #refusedIn(
+  /** Handles a list of which the servers have written a part. */
+  async #shipRest(
     records: readonly Stored[],
-    error: unknown,
-  ): Promise<ReadonlyMap<number, BusError> | 'divide' | 'wait'> {
-    const failed = error instanceof PartialAppendError ? error.failed : new Map([[0, error]]);
-    const refused = new Map<number, BusError>();
-    for (const [index, one] of failed) if (isBusError(one, 'TooLarge', 'Config', 'Invalid')) refused.set(index, one);
-    if (refused.size === 0) return 'wait';
-    try {
-      await this.parts.ensure(true); // a topic that is missing or differs refuses no record: it is waited for
-    } catch {
-      return 'wait';
-    }
-    return error instanceof PartialAppendError || records.length === 1 ? refused : 'divide';
+    refused: ReadonlyMap<number, BusError>,
+    { failed, places }: PartialAppendError,
+  ): Promise<boolean> {
+    this.#note(records, places);
+    await this.#parkAll(records, refused);
+    const rest = records.filter((_, n) => failed.has(n) && !refused.has(n));
+    return rest.length === 0 || this.#ship(rest);
   }
   async #halves(records: readonly Stored[]): Promise<boolean> {
     const half = records.length >> 1;
@@ -201,11 +204,16 @@ export class PartitionDrain {
     return false;
   }
 
-  async #park(record: Stored, error: BusError): Promise<void> {
-    await this.parts.park(record, error);
-    this.#shipped = addRefused(this.#shipped, record.offset, error.message);
+  async #parkAll(records: readonly Stored[], refused: ReadonlyMap<number, BusError>): Promise<true> {
+    for (const [index, error] of refused) {
+      const record = records[index];
+      if (!record) continue;
+      await this.parts.park(record, error);
+      this.#shipped = addRefused(this.#shipped, record.offset, error.message);
+    }
+    return true;
   }
-  #note(records: readonly Stored[], places: readonly Place[]): void {
+  #note(records: readonly Stored[], places: readonly (Place | undefined)[]): void {
     const offsets = records.map(({ offset }) => offset);
     this.#shipped = addShipped(this.#shipped, offsets, places);
   }
@@ -222,4 +230,17 @@ export class PartitionDrain {
       else this.parts.failing(this.owned.partition, errorMessage(error));
     }
   }
+}
+
+/** Returns the time after which a call to the servers is repeated. */
+function retryMsOf(error: unknown, failures: number): number {
+  return outlookOf(error) === 'transient' ? Math.min(retryMsMin * 2 ** Math.min(failures, 10), retryMsMax) : retryMsMax;
+}
+
+/** Returns the records that the servers refuse for good, by their index, with the reason. */
+function refusedIn(error: unknown): ReadonlyMap<number, BusError> {
+  const failed = error instanceof PartialAppendError ? error.failed : new Map([[0, error]]);
+  const refused = new Map<number, BusError>();
+  for (const [index, one] of failed) if (isBusError(one, 'TooLarge', 'Config', 'Invalid')) refused.set(index, one);
+  return refused;
 }

@@ -100,8 +100,7 @@ export class SpoolFaults {
     if (!this.#isOn) return undefined;
     if (nowMs() < this.#awayMs)
       return { error: unreachable('no broker responds', dice.pick(['unknown', 'not-sent'])), done: false };
-    if (nowMs() < this.#refusedMs)
-      return { error: notAllowed(), done: false };
+    if (nowMs() < this.#refusedMs) return { error: notAllowed(), done: false };
     if (!dice.chance(plan.perServerCall)) return undefined;
     return this.#crash(operation) ?? this.#serverFault(operation);
   }
@@ -151,7 +150,10 @@ export function serverLog(
   const named = async (topic: string, records: readonly Append[]): Promise<readonly Place[]> => {
     const isPartial = namesRefused && records.some(isRefused) && !records.every(isRefused);
     if (!isPartial) return log.append(topic, records);
-    const places = await log.append(topic, records.filter((record) => !isRefused(record)));
+    const places = await log.append(
+      topic,
+      records.filter((record) => !isRefused(record)),
+    );
     const rest = [...places];
     const all = records.map((record) => (isRefused(record) ? undefined : rest.shift()));
     const error = new BusError('TooLarge', 'a record is too large', { bytes: 1, limitBytes: 0 });

@@ -315,7 +315,7 @@ class Scene {
       pad: isLarge ? 'x'.repeat(padBytes) : '',
     }));
     const isWaiting = this.#dice.chance(0.1) && !all.some(({ isLarge }) => isLarge);
-    const options = isWaiting ? { until: 'broker', timeoutMs: this.#dice.whole(1, 20_000) } as const : {};
+    const options = isWaiting ? ({ until: 'broker', timeoutMs: this.#dice.whole(1, 20_000) } as const) : {};
     void this.#settle(all, sender.send(store, inputs, count > 1 ? 'list' : 'one', options));
   }
   async #settle(all: readonly Sent[], sending: Promise<readonly Submitted[]>): Promise<void> {
@@ -369,7 +369,18 @@ class Scene {
   // Faults
 
   #befall(): void {
-    const kinds = ['crash', 'freeze', 'expire', 'leave', 'rebalance', 'machine', 'full', 'away', 'away', 'refuse'] as const;
+    const kinds = [
+      'crash',
+      'freeze',
+      'expire',
+      'leave',
+      'rebalance',
+      'machine',
+      'full',
+      'away',
+      'away',
+      'refuse',
+    ] as const;
     const what = this.#dice.pick(kinds);
     const slot = this.#dice.pick(this.#slots);
     const { machine, current } = slot;
@@ -422,7 +433,10 @@ class Scene {
       if (fate === 'accepted' && handled === 0 && !isParked) breaks('lost', `job #${n} was accepted by a spool`);
       if (fate === 'refused' && (handled > 0 || isParked)) breaks('refused', `job #${n} was refused by a spool`);
       if (isParked !== isLarge && (isParked || fate === 'accepted'))
-        breaks('parked', `job #${n} of a spool, which the servers ${isLarge ? 'refuse' : 'accept'}, is ${isParked ? '' : 'not '}parked`);
+        breaks(
+          'parked',
+          `job #${n} of a spool, which the servers ${isLarge ? 'refuse' : 'accept'}, is ${isParked ? '' : 'not '}parked`,
+        );
       if (handled > 0 && isLarge) breaks('phantom', `job #${n} is too large for the servers`);
       this.ledger.count('settled', handled);
       if (isParked) this.ledger.count('spool parked');

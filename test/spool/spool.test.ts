@@ -1,5 +1,6 @@
 import { BusError } from '../../src/base/errors';
 import type { Operation } from '../../src/memory/faults';
+import { PartialAppendError } from '../../src/ports/log';
 import { other, spoolScene, values, work } from '../support/spools';
 
 const unreachable = (done: boolean) => ({
@@ -76,7 +77,7 @@ test('a topic that cannot be written holds up no other one', async () => {
 });
 
 test('a message that the servers refuse for good is parked, and the others arrive in order', async () => {
-  const { clock, open, handled, machine } = spoolScene({ servers: { recordBytesMax: 1_000 } });
+  const { clock, open, handled, parked } = spoolScene({ servers: { recordBytesMax: 1_000 } });
   const one = await open('one');
   await one.send(3);
   const { value, ...rest } = { partition: 0, key: null, headers: {}, value: Buffer.alloc(2_000) };
@@ -84,9 +85,7 @@ test('a message that the servers refuse for good is parked, and the others arriv
   await one.send(3);
   await clock.advance(5_000);
   expect(await handled().catch(() => 'a record without a stamp')).toEqual(values('one', 6));
-  const operator = machine.process('look');
-  const parked = await operator.log.peek('t.refused', { partition: 0, offset: 0 }, { messages: 10, bytes: Infinity });
-  expect(parked).toHaveLength(1);
+  expect(await parked()).toHaveLength(1);
   expect(one.notices).toContainEqual(
     expect.objectContaining({ type: 'log', level: 'error', message: expect.stringContaining('parked in the spool') }),
   );
@@ -199,4 +198,82 @@ test('a closed spool leaves the rest to other processes', async () => {
   await open('two');
   await clock.advance(10_000);
   expect(await handled()).toEqual(values('one', 4));
+});
+
+describe('a topic that differs at the servers', () => {
+  const differs = new BusError('Config', 'the topic has 2 partitions', { faults: [] }, undefined, 'Repair it.');
+
+  test('makes its messages wait until it is repaired, and parks none', async () => {
+    const { servers, clock, open, handled, parked } = spoolScene();
+    const one = await open('one');
+    await one.send(1);
+    await clock.advance(1_000);
+    // It was deleted and created with fewer partitions after it was found to be right.
+    const isOfTopic = ({ call, topic }: Operation): boolean => topic === work.name && /append|ensure/.test(call);
+    servers.faults = (operation) => (isOfTopic(operation) ? { error: differs, done: false } : undefined);
+    await one.send(3);
+    await clock.advance(10_000);
+    expect(await parked()).toEqual([]);
+    expect(one.notices.findLast((notice) => notice.type === 'state')).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining('the topic has 2 partitions'),
+    });
+    servers.faults = undefined;
+    await clock.advance(10_000);
+    expect(await handled()).toEqual(values('one', 4));
+  });
+
+  test('parks no message when it is repaired between the refusal and the check', async () => {
+    const { servers, clock, open, handled, parked } = spoolScene();
+    const one = await open('one');
+    let left = 1;
+    servers.faults = (operation) => (isAppend(operation) && left-- > 0 ? { error: differs, done: false } : undefined);
+    await one.send(1);
+    await clock.advance(10_000);
+    expect([await handled(), await parked()]).toEqual([values('one', 1), []]);
+  });
+});
+
+test('the written messages of a list of which one is refused have a place', async () => {
+  const { clock, open, machine } = spoolScene();
+  const servers = machine.process('servers').log; // any log, since this test replaces its append
+  const tooLarge = new BusError('TooLarge', 'too large', { bytes: 2, limitBytes: 1 });
+  const one = await open('one', {
+    log: {
+      ...servers,
+      append: async (_, records) => {
+        const places = records.map(({ partition }, n) => (n === 0 ? undefined : { partition, offset: 100 + n }));
+        throw new PartialAppendError(tooLarge, new Map([[0, tooLarge]]), records.length, places);
+      },
+    },
+  });
+  await one.spool.ensure(work);
+  const record = { partition: 0, key: null, value: null, headers: {} };
+  const [, second] = await one.spool.append(work.name, [record, record]);
+  const found = one.spool.forwarded(work.name, [second!], 5_000);
+  await clock.advance(1_000);
+  expect(await found).toEqual([{ partition: 0, offset: 101 }]);
+});
+
+describe('closing', () => {
+  test('waits at most 2 s for servers that do not respond', async () => {
+    const { servers, clock, open } = spoolScene();
+    servers.faults = ({ call }) => (call === 'ensure' ? { delayMs: 60_000 } : undefined);
+    const one = await open('one');
+    await one.send(1);
+    await clock.advance(1_000);
+    let isClosed = false;
+    void one.spool.close().then(() => (isClosed = true));
+    await clock.advance(2_100);
+    expect(isClosed).toBe(true);
+  });
+
+  test('joins no group for a topic that is ensured afterwards', async () => {
+    const { clock, open, machine } = spoolScene();
+    const one = await open('one');
+    await one.spool.close();
+    await one.spool.ensure(work);
+    await clock.advance(5_000);
+    expect(await machine.process('look').log.groups()).toEqual([]);
+  });
 });

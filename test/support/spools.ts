@@ -4,6 +4,7 @@ import { parseEnvelope } from '../../src/format/envelope-parser';
 import { printEnvelope } from '../../src/format/envelope-printer';
 import { memoryWorld, virtualClock, type MemoryProcess, type WorldOptions } from '../../src/memory';
 import type { Append, LogRecord, Stored, Topic } from '../../src/ports/log';
+import { parkedTopic } from '../../src/spool/parked';
 import { openSpool, type Spool, type SpoolParts } from '../../src/spool/spool';
 
 export const work: Topic = { name: 't.photos.work', partitions: 4, compacted: false, keepMs: null };
@@ -80,6 +81,7 @@ export function spoolScene(options: { readonly servers?: Partial<WorldOptions> }
     return known ? log.log.peek(topic.name, { partition, offset: 0 }, max) : [];
   }
   const sent = (partition = 0, topic = work) => at(reader, topic, partition);
+  const parked = () => at(stored, parkedTopic('t'), 0);
   const waiting = (partition = 0, topic = work) => at(stored, topic, partition);
 
   /** Returns what a queue handles of the records at the servers: those that the filter by stamp lets pass. */
@@ -93,7 +95,7 @@ export function spoolScene(options: { readonly servers?: Partial<WorldOptions> }
     });
   }
 
-  return { clock, servers, machine, open, sent, waiting, handled };
+  return { clock, servers, machine, open, sent, waiting, parked, handled };
 }
 
 function stampOf({ headers }: LogRecord): { readonly incarnation: string; readonly position: number } {
