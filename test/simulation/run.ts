@@ -40,8 +40,6 @@ const progressOf = 20;
 const resendsEvery = 10;
 /** Every fifteenth run also moves leaders on in-memory brokers, which takes as long as five other runs. */
 const leadersEvery = 15;
-/** Every second run also sends through spools. */
-const spoolsEvery = 1;
 
 export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   const plan = drawPlan(seed);
@@ -75,12 +73,7 @@ function partsOf(seed: number, plant: Plant | undefined) {
   const [resends, leaders, spools] = [!!plant?.client, !!plant?.metadata, !!plant?.spool];
   if (resends || leaders || spools) return { system: false, resends, leaders, spools };
   if (plant) return { system: true, resends, leaders, spools };
-  return {
-    system: true,
-    resends: seed % resendsEvery === 0,
-    leaders: seed % leadersEvery === 0,
-    spools: seed % spoolsEvery === 0,
-  };
+  return { system: true, resends: seed % resendsEvery === 0, leaders: seed % leadersEvery === 0, spools: true };
 }
 
 async function play(plan: Plan, clock: VirtualClock, ledger: Ledger, plant: Plant | undefined): Promise<void> {

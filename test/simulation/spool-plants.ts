@@ -15,7 +15,10 @@ export interface SpoolPlant {
   readonly servers?: (log: ServerLog, clock: Clock) => ServerLog;
 }
 
-const pollMs = 20;
+/** Interval at which an owner that ignores its loss looks for records. */
+const pollMs = 500;
+/** Time after which a list counts as sent by a drain that does not wait for its outcome. */
+const impatientMs = 20;
 const retryMs = 200;
 
 /** An append resolves before the log of the machine has acknowledged it. */
@@ -66,7 +69,7 @@ const overtakingDrain = (log: ServerLog, clock: Clock): ServerLog => ({
       }
     };
     const places = records.map(({ partition }) => ({ partition, offset: 0 }));
-    return Promise.race([untilWritten(), sleep(clock, pollMs).then(() => places)]);
+    return Promise.race([untilWritten(), sleep(clock, impatientMs).then(() => places)]);
   },
 });
 
