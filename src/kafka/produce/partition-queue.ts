@@ -122,7 +122,7 @@ export class PartitionQueue implements TopicPartition {
 
   /** Removes and frees the records of ended calls, except those of a batch that can have been written. */
   dropOver(freed: (item: Item) => void): void {
-    for (const batch of [...this.#batches]) this.#dropOverOf(batch, freed);
+    for (const batch of this.#batches.toReversed()) this.#dropOverOf(batch, freed);
     const gone = this.#waiting.filter(({ call }) => call.isOver);
     if (gone.length > 0) this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
     for (const item of gone) freed(item);
