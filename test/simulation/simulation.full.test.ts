@@ -31,7 +31,7 @@ describe('without a plant', () => {
     });
   });
 
-  it(`finds no broken promise in ${seedsMax} seeds`, () => {
+  it('finds no broken promise in any seed', () => {
     expect(found.map(({ seed, broken }) => ({ seed, broken }))).toEqual([]);
   });
 
@@ -114,7 +114,7 @@ describe('with a plant', () => {
     ['ack-before-sync', 'lost', 1],
     ['parallel-drain', 'owner', 1],
     ['overtaking-drain', 'lost', 1],
-    ['refused-drain-commit', 'unsent', 7],
+    ['refused-drain-commit', 'unsent', 16],
     ['lost-marker', 'lost', 1],
   ];
 

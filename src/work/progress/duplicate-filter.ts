@@ -1,11 +1,13 @@
 /**
  * Drops records that a partition holds twice. Each carries its sender's incarnation and a position that only rises.
  *
- * The guarantee does not depend on this filter. A log writes the records of one append at most once, whatever it
- * resends (see `Log.append`). A partition therefore holds a record twice only if another program copied it. Examples
- * are a mirror of the cluster, or a producer that resends without a producer id, such as an earlier version of busbar.
- * The memory of the filter therefore has a fixed size. A commit carries the senders of the newest records, so its cost
- * does not depend on the number of senders.
+ * Without a spool the guarantee does not depend on this filter. A log writes the records of one append at most once,
+ * whatever it resends (see `Log.append`). A partition then holds a record twice only if another program copied it.
+ * Examples are a mirror of the cluster, or a producer that resends without a producer id, such as an earlier version of
+ * busbar. A spool appends a list again when its outcome is unknown, so its guarantee holds within the memory below.
+ *
+ * The memory of the filter has a fixed size. A commit carries the senders of the newest records, so its cost does not
+ * depend on the number of senders.
  */
 import { limits } from '../../base/limits';
 
