@@ -47,6 +47,7 @@ export class PartitionDrain {
   #trimmed = 0;
   #trimming: Promise<void> = Promise.resolve();
   #committing: Promise<void> = Promise.resolve();
+  #hasCommitFailed = false;
   readonly #ended = deferred<void>();
 
   constructor(
@@ -224,10 +225,13 @@ export class PartitionDrain {
     try {
       await this.owned.commit({ offset, state: encodeShipped(this.#shipped) });
       this.#committed = offset;
+      if (this.#hasCommitFailed) this.parts.failing(this.owned.partition, undefined);
+      this.#hasCommitFailed = false;
     } catch (error) {
       // The next commit contains this one. Without one, the next owner sends the records again.
-      if (error instanceof PartitionLostError) this.#stopped.abort();
-      else this.parts.failing(this.owned.partition, errorMessage(error));
+      if (error instanceof PartitionLostError) return this.#stopped.abort();
+      this.#hasCommitFailed = true;
+      this.parts.failing(this.owned.partition, errorMessage(error));
     }
   }
 }

@@ -255,6 +255,19 @@ test('the written messages of a list of which one is refused have a place', asyn
   expect(await found).toEqual([{ partition: 0, offset: 101 }]);
 });
 
+test('a commit that failed is reported until one succeeds, without further messages', async () => {
+  const { machine, clock, open } = spoolScene();
+  const one = await open('one');
+  const last = () => one.notices.findLast((notice) => notice.type === 'state' && notice.part === 'spool');
+  machine.faults = ({ call }) => (call === 'commit' ? unreachable(false) : undefined);
+  await one.send(1);
+  await clock.advance(10_000);
+  expect(last()).toMatchObject({ ok: false });
+  machine.faults = undefined;
+  await clock.advance(5_000);
+  expect(last()).toMatchObject({ ok: true });
+});
+
 describe('closing', () => {
   test('waits at most 2 s for servers that do not respond', async () => {
     const { servers, clock, open } = spoolScene();
