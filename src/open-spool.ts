@@ -59,6 +59,7 @@ export async function openSpoolToRepair(dir: string): Promise<SpoolToRepair> {
 export interface DrainOptions extends EmptyOptions {
   /** Called with the address of a broker that does not respond at once. */
   readonly waiting?: (message: string) => void;
+  /** Called with what the spool reports, such as damaged records that are skipped. */
   readonly onNotice?: (notice: Notice) => void;
 }
 /**

@@ -63,6 +63,7 @@ export interface SpoolRepair extends AsyncDisposable {
   replay(which: SpoolSelection, options: SpoolRepairOptions): Promise<void>;
   /** Removes the selected messages for good. It rejects as `replay` does. */
   drop(which: SpoolSelection, options: SpoolRepairOptions): Promise<void>;
+  /** Closes the files. */
   close(): Promise<void>;
 }
 
