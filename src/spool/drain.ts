@@ -117,6 +117,7 @@ class TopicDrain implements Owner {
   readonly #failing = new Map<number, { readonly sinceMs: number; reason: string }>();
   #joining: Promise<Member> | undefined;
   #ensuring: Promise<unknown> | undefined;
+  #isEnsured = false;
   #isClosed = false;
 
   constructor(
@@ -166,11 +167,16 @@ class TopicDrain implements Owner {
 
   /** Creates the topic at the servers, once for all partitions, or again if it can have changed. */
   #ensure(canHaveChanged = false): Promise<unknown> {
-    if (canHaveChanged) this.#ensuring = undefined;
-    return (this.#ensuring ??= this.parts.log.ensure(this.topic).catch((error: unknown) => {
-      this.#ensuring = undefined;
-      throw error;
-    }));
+    if (canHaveChanged && this.#isEnsured) this.#ensuring = undefined; // partitions share a call in progress
+    if (this.#ensuring) return this.#ensuring;
+    this.#isEnsured = false;
+    return (this.#ensuring = this.parts.log.ensure(this.topic).then(
+      () => (this.#isEnsured = true),
+      (error: unknown) => {
+        this.#ensuring = undefined;
+        throw error;
+      },
+    ));
   }
 
   #note(partition: number, reason: string | undefined): void {

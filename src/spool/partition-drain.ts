@@ -128,7 +128,8 @@ export class PartitionDrain {
    */
   async #ship(records: readonly Stored[], isTopicRight = false): Promise<boolean> {
     let mustCheck = false;
-    for (let failures = 0; await this.#untilTopic(mustCheck); failures++) {
+    // Brokers report a deleted topic like one without leaders, so it is looked for after each failure.
+    for (let failures = 0; await this.#untilTopic(mustCheck || failures > 0); failures++) {
       isTopicRight ||= mustCheck;
       mustCheck = false;
       try {

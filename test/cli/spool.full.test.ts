@@ -1,14 +1,8 @@
 /** `busbar spool` and `busbar drain` on directories whose processes have ended, without servers. */
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock, systemRandom } from '../../src/base/clock';
-import { BusError } from '../../src/base/errors';
-import { openNotices } from '../../src/base/notices';
-import { openSpoolLog } from '../../src/embedded/open';
-import { printEnvelope } from '../../src/format/envelope-printer';
-import type { Append } from '../../src/ports/log';
-import { openSpool } from '../../src/spool/spool';
 import { jsonLines, rows, shopCommand } from '../support/command';
+import { leaveSpool } from '../support/left-spool';
 
 jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
@@ -18,47 +12,11 @@ beforeEach(() => {
 });
 afterEach(() => k.close());
 
-const around = { clock: systemClock, random: systemRandom };
 const topic = { name: 'test.shop.work', partitions: 2, compacted: false, keepMs: null };
-const record = (n: number): Append => ({
-  partition: 0,
-  key: null,
-  value: Buffer.from(`{"n":${n}}`),
-  headers: {
-    bus: printEnvelope({
-      kind: 'work',
-      entry: 'shop.pack',
-      id: `id-${n}`,
-      from: 'web#1',
-      stamp: { incarnation: '0'.repeat(16), position: n },
-    }),
-  },
-});
-
 /** Leaves a spool with `parked` messages that the servers refused, and `waiting` ones, and returns its directory. */
 async function leave(parked: number, waiting: number): Promise<string> {
   const dir = join(k.dir, 'spool');
-  const notices = openNotices();
-  const local = await openSpoolLog({ ...around, notices, ns: 'test', name: 'web#1', dir });
-  let refuses = true;
-  const log = {
-    ensure: async () => topic,
-    append: async () => {
-      if (refuses) throw new BusError('TooLarge', 'a record has 9 bytes, the limit is 1', { bytes: 9, limitBytes: 1 });
-      throw new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 });
-    },
-  };
-  const parts = { ...around, notices, ns: 'test', log, local: local.log };
-  const spool = await openSpool({ ...parts, bytesMax: 1e9, topicShare: 1 });
-  await spool.ensure(topic);
-  for (let n = 1; n <= parked; n++) {
-    const places = await spool.append(topic.name, [record(n)]);
-    await expect(spool.forwarded(topic.name, places, 60_000)).rejects.toMatchObject({ code: 'Config' });
-  }
-  refuses = false;
-  for (let n = parked + 1; n <= parked + waiting; n++) await spool.append(topic.name, [record(n)]);
-  await spool.close();
-  await local.close();
+  await leaveSpool(dir, 'test', topic, parked, waiting);
   return dir;
 }
 

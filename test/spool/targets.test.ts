@@ -38,24 +38,33 @@ test("messages for a topic that is missing with topics: 'verify' wait, are repor
   expect(await parkedCount(scene)).toBe(0);
 });
 
-test('messages that wait for a topic that was deleted are sent after it was created again, and none is parked', async () => {
-  const scene = spoolScene();
-  const { servers, clock, open, handled } = scene;
-  const one = await open('one');
-  await one.send(3);
-  await clock.advance(1_000);
-  let exists = false;
-  servers.faults = (operation) => {
-    if (isOf(operation, 'ensure')) exists = true;
-    return isOf(operation, 'append') && !exists ? config(`topic '${work.name}' does not exist`) : undefined;
-  };
-  await one.send(3);
-  await one.send(3, 1);
-  await clock.advance(5_000);
-  expect(await handled()).toEqual(values('one', 6));
-  expect(await handled(1)).toEqual(values('one', 9, 7));
-  expect(await parkedCount(scene)).toBe(0);
-});
+test.each([
+  ['missing', config(`topic '${work.name}' does not exist`)],
+  [
+    'without leaders',
+    { error: new BusError('Unreachable', 'it has no leader', { outcome: 'not-sent', waitedMs: 1 }), done: false },
+  ],
+])(
+  'messages that wait for a deleted topic, reported as %s, are sent after its creation, and none is parked',
+  async (_, fault) => {
+    const scene = spoolScene();
+    const { servers, clock, open, handled } = scene;
+    const one = await open('one');
+    await one.send(3);
+    await clock.advance(1_000);
+    let exists = false;
+    servers.faults = (operation) => {
+      if (isOf(operation, 'ensure')) exists = true;
+      return isOf(operation, 'append') && !exists ? fault : undefined;
+    };
+    await one.send(3);
+    await one.send(3, 1);
+    await clock.advance(5_000);
+    expect(await handled()).toEqual(values('one', 6));
+    expect(await handled(1)).toEqual(values('one', 9, 7));
+    expect(await parkedCount(scene)).toBe(0);
+  },
+);
 
 test("messages for a topic that was deleted wait while topics: 'verify' creates none", async () => {
   const scene = spoolScene();
