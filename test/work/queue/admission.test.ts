@@ -10,7 +10,7 @@ import { PartitionState } from '../../../src/work/queue/partition-state';
 import type { Queue } from '../../../src/work/types';
 import { group, jobs, parked, topic } from '../../support/work-queue';
 
-const record = (offset: number, entry: string, position: number): Stored => ({
+const record = (offset: number, entry: string, position: number, given?: string): Stored => ({
   partition: 0,
   offset,
   key: null,
@@ -19,7 +19,8 @@ const record = (offset: number, entry: string, position: number): Stored => ({
     bus: printEnvelope({
       kind: 'work',
       entry,
-      id: `id${offset}`,
+      id: given ?? `id${offset}`,
+      once: given === undefined ? undefined : 'given',
       from: 'web#1',
       stamp: { incarnation: '9f86d081884c7d65', position },
     }),
@@ -84,6 +85,30 @@ test('holds a message of an entry that is not served, and offers the partition',
   expect(emitted).toContainEqual(expect.objectContaining({ type: 'stuck', queue: 'photos.work' }));
   await clock.advance(0);
   expect(offered).toEqual([['photos.print']]);
+});
+
+test('drops a copy, and settles it', () => {
+  const { admission, state, emitted, added } = open();
+  for (const offset of [0, 1]) admission.admit(record(offset, 'photos.resize', offset + 1, 'x'));
+  expect(added).toEqual(['x']);
+  expect(emitted.at(-1)).toMatchObject({ type: 'dropped', id: 'x', reason: expect.stringMatching(/^it is a copy of/) });
+  state.settle(0);
+  expect(state.watermark.at).toBe(2);
+});
+
+test('a message with the id of another one waits like others if its entry is not served', () => {
+  const { admission, emitted, added } = open();
+  admission.admit(record(0, 'photos.print', 1, 'x'));
+  admission.admit({ ...record(1, 'photos.print', 2, 'x'), value: Buffer.from('{"other":1}') });
+  expect(added).toEqual(['x', 'x']);
+  expect(emitted.filter(({ type }) => type === 'dropped')).toEqual([]);
+  expect([...admission.unserved.all()]).toMatchObject([{ entry: 'photos.print', waiting: 2 }]);
+});
+
+test('a listener ignores the ids of entries that it does not handle', () => {
+  const { admission, state, skipped } = open({ other: 'skip' });
+  for (const offset of [0, 1]) admission.admit(record(offset, 'photos.print', offset + 1, 'x'));
+  expect([skipped(), state.chosen]).toEqual([2, undefined]);
 });
 
 test('a listener skips entries that it does not handle', () => {
