@@ -18,7 +18,7 @@ export const { store } = defineModule('album', { store: work(unchecked<Job>(), {
 /** Largest record that the servers accept. A large job has more. */
 export const recordBytesMax = 3_000;
 const padBytes = 4_000;
-const script = { tookMs: 0, fails: 0, parks: false, tells: 0 };
+const script = { tookMs: 0, fails: 0, parks: false, tells: 0, passes: 0 };
 
 /** A job to send. */
 export interface Draft {
