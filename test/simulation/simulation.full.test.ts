@@ -114,7 +114,7 @@ describe('with a plant', () => {
     ['ack-before-sync', 'lost', 1],
     ['parallel-drain', 'owner', 1],
     ['overtaking-drain', 'lost', 1],
-    ['refused-drain-commit', 'unsent', 16],
+    ['refused-drain-commit', 'unsent', 18],
     ['lost-marker', 'lost', 1],
   ];
 

@@ -16,7 +16,7 @@ export interface SpoolPlant {
 }
 
 /** Interval at which an owner that ignores its loss looks for records. */
-const pollMs = 500;
+const pollMs = 2_000;
 /** Time after which a list counts as sent by a drain that does not wait for its outcome. */
 const impatientMs = 20;
 const retryMs = 200;
