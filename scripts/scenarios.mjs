@@ -1,4 +1,4 @@
-// npm run scenarios -- [NAME…] [--short] [--speed N]: runs the scenarios of the systems that busbar grew from.
+// npm run scenarios -- [NAME…] [--short] [--speed N]: runs the scenarios of four published systems.
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);

@@ -1,4 +1,4 @@
-/** Scenarios of the systems that busbar grew from, that kill servers, in their short form. */
+/** Scenarios of four published systems that kill servers, in their short form. */
 import { kafkaSuite } from '../cluster/suite';
 import { failures } from './figures';
 import { scenarios } from './main';

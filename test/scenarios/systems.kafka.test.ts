@@ -1,4 +1,4 @@
-/** Scenarios of the systems that busbar grew from, in their short form. */
+/** Scenarios of four published systems, in their short form. */
 import { kafkaSuite } from '../cluster/suite';
 import { failures } from './figures';
 import { scenarios } from './main';
