@@ -37,6 +37,8 @@ export interface EmbeddedLogParts {
   readonly random: Random;
   readonly notices: Notices;
   readonly peers: PeerProcesses;
+  /** See {@link Log.holdsUnread}. Default: `limits.heldEventBytesMax`. */
+  readonly heldBytesMax?: number | undefined;
 }
 
 /**
@@ -168,7 +170,7 @@ class EmbeddedLog {
         notices.emit({ type: 'log', level: 'warn', message, fields: { reason } });
       },
       dropped: (what, reason) => notices.emit({ type: 'dropped', what, reason }),
-      heldBytesMax: limits.heldEventBytesMax,
+      heldBytesMax: parts.heldBytesMax ?? limits.heldEventBytesMax,
     });
     this.groups = new Groups({
       self: parts.self,

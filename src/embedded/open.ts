@@ -68,7 +68,8 @@ export async function openSpoolLog(options: EmbeddedOptions & { readonly dir: st
   const { dir, ns, clock, random, notices } = options;
   const directory = openDirectory(dir, ns, random, 'spool');
   return withParts(directory, async (isOpen) => {
-    const { log } = await openLogIn(directory, options, isOpen);
+    // A message waits for the brokers without a limit of time; spoolBytesMax limits their bytes.
+    const { log } = await openLogIn(directory, options, isOpen, Infinity);
     const upkeep = new Upkeep(directory, random, notices);
     const looking = every(clock, upkeepMs, () => void upkeep.look());
     isOpen(
@@ -103,12 +104,18 @@ export async function openSpoolReader(
 type IsOpen = (name: string, part: Closable) => void;
 
 /** Opens the log, and the sockets with which processes wake each other. */
-async function openLogIn(directory: Directory, { name, clock, random, notices }: EmbeddedOptions, isOpen: IsOpen) {
+async function openLogIn(
+  directory: Directory,
+  { name: self, clock, random, notices }: EmbeddedOptions,
+  isOpen: IsOpen,
+  heldBytesMax?: number,
+) {
   const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
   isOpen('sockets', sockets);
   const doorbells = openDoorbells({ directory, sockets, clock });
   await removeLeftovers(directory, doorbells, clock);
-  const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, peers: doorbells });
+  const parts = { self, clock, random, notices, peers: doorbells, heldBytesMax };
+  const log = await openEmbeddedLog({ dir: directory.path, ...parts });
   isOpen('log', log);
   return { sockets, doorbells, log };
 }

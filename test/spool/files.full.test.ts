@@ -2,8 +2,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { systemClock, systemRandom } from '../../src/base/clock';
+import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { BusError } from '../../src/base/errors';
+import { limits } from '../../src/base/limits';
 import { openHealth } from '../../src/bus/health';
 import { openSpoolLog, openSpoolReader } from '../../src/embedded/open';
 import type { Append, Log } from '../../src/ports/log';
@@ -81,6 +82,30 @@ const read = async (dir: string) => {
     await log.close();
   }
 };
+
+test('an event waits for the brokers longer than its retention, whatever waits beside it', async () => {
+  const held = jest.replaceProperty(limits, 'heldEventBytesMax', 1 as never);
+  let [sweeps, passedMs] = [0, 0];
+  // The log sweeps at intervals of 30 to 60 s, which are short here.
+  const clock: Clock = {
+    ...systemClock,
+    now: () => systemClock.now() + passedMs,
+    after: (ms, run) => (ms < 30_000 ? systemClock.after(ms, run) : systemClock.after(20, () => (sweeps++, run()))),
+  };
+  const { notices } = keptNotices();
+  const dir = freshDirectory();
+  const local = await openSpoolLog({ ...around, clock, notices, ns: 'test', name: 'web#1', dir });
+  later(() => local.close());
+  const events = { name: 'test.shop.events', partitions: 1, compacted: false, keepMs: 86_400_000 };
+  await local.log.ensure(events);
+  const idle = { onAssigned: () => undefined, onRevoked: () => Promise.resolve() };
+  await local.log.join('drain', events.name, idle);
+  await local.log.append(events.name, [record(1), record(2)]);
+  [sweeps, passedMs] = [0, 2 * 86_400_000];
+  await until(() => sweeps > 3);
+  expect(await local.log.bounds(events.name)).toEqual([{ partition: 0, start: 0, end: 2 }]);
+  held.restore();
+});
 
 describe('a directory that must not be used', () => {
   const refused = (message: RegExp) => ({ code: 'Config', message: expect.stringMatching(message) });
