@@ -10,7 +10,7 @@ const pollMs = 250;
 /** Time without progress after which the call ends. Within it the partitions of a crashed process are reassigned. */
 const stalledMs = 30_000;
 
-/** Options of {@link emptySpool}. */
+/** Options of a call that sends what waits in a spool. */
 export interface EmptyOptions {
   /** Ends the call. What the servers acknowledged by then is committed. */
   readonly signal: AbortSignal;
