@@ -32,6 +32,28 @@ export async function checkDataFile(path: string, clock: Clock, isUsed: boolean)
   }
 }
 
+/** Number of looks at a lock file. A process initializes it within milliseconds, or longer on a busy machine. */
+const lockLooksMax = 10;
+const lockRemedy =
+  'Stop all processes of this directory, remove the lock file that the message names, and start them again.';
+/**
+ * Rejects with Config for a lock file that LMDB cannot open, since LMDB would end the process. Resolves to the pids of
+ * the other processes that use it. The first of them initializes the file after it has locked it, so a file that looks
+ * damaged is checked several times.
+ */
+export async function checkLockFile(
+  lock: { users(): readonly number[]; faultBeforeOpening(users: readonly number[]): string | undefined },
+  clock: Clock,
+): Promise<readonly number[]> {
+  for (let looks = 1; ; looks++) {
+    const users = lock.users();
+    const fault = lock.faultBeforeOpening(users);
+    if (fault === undefined) return users;
+    if (looks === lockLooksMax) throw new BusError('Config', fault, { faults: [fault] }, undefined, lockRemedy);
+    await sleep(clock, lookAgainMs);
+  }
+}
+
 const restartRemedy = 'Stop all processes of this directory, then start them again.';
 /**
  * Throws Config when the data file is older than the transactions that its users wrote. It was then replaced while they

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
 import { holdProcess, sleep, type Clock } from '../base/clock';
 import { BusError, errorMessage } from '../base/errors';
-import { checkDataFile, checkNotReplaced } from './check';
+import { checkDataFile, checkLockFile, checkNotReplaced } from './check';
 import { Environment, limited, unreachable } from './environment';
 import { StoreFiles } from './files';
 import { closeGate, Gate } from './gate';
@@ -81,8 +81,7 @@ async function openShared(path: string, id: string, options: StoreOptions, write
   try {
     await untilFree(path, lock, clock, writeMs);
     await untilNoticed(path, clock);
-    const users = lock.users();
-    checkLockFile(lock, users);
+    const users = await checkLockFile(lock, clock);
     checkAddressSpace();
     await checkDataFile(join(path, 'data.mdb'), clock, users.length > 0);
     if (users.length > 0) checkNotReplaced(join(path, 'data.mdb'), lock);
@@ -145,14 +144,6 @@ async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: nu
 async function untilNoticed(path: string, clock: Clock): Promise<void> {
   const data = statSync(join(path, 'data.mdb'), { throwIfNoEntry: false });
   if (data !== undefined && data.size > 0 && !existsSync(join(path, 'lock.mdb'))) await sleep(clock, noticedAfterMs);
-}
-
-const lockRemedy =
-  'Stop all processes of this directory, remove the lock file that the message names, and start them again.';
-/** Throws Config for a lock file that LMDB cannot open, since LMDB would end the process. */
-function checkLockFile(lock: LockFile, users: readonly number[]): void {
-  const fault = lock.faultBeforeOpening(users);
-  if (fault !== undefined) throw new BusError('Config', fault, { faults: [fault] }, undefined, lockRemedy);
 }
 
 /** Throws Config when the file cannot be mapped, since LMDB would end the process. */

@@ -2,7 +2,8 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkNotReplaced } from '../../src/disk/check';
+import { checkLockFile, checkNotReplaced } from '../../src/disk/check';
+import { virtualClock } from '../../src/memory';
 
 const pageBytes = 4_096;
 let folder: string;
@@ -50,4 +51,21 @@ test('a file that is older than what its users have written is refused with a re
     }),
   );
   expect(() => checkNotReplaced(path, { lastTransaction: () => 3 })).not.toThrow();
+});
+
+test('a lock file that another process is initializing is waited for, and a damaged one is refused', async () => {
+  const clock = virtualClock();
+  let looks = 0;
+  const lock = (soundFrom: number) => ({
+    users: () => (++looks, [7]),
+    faultBeforeOpening: () => (looks < soundFrom ? 'lock.mdb is damaged' : undefined),
+  });
+  const opening = checkLockFile(lock(3), clock);
+  await clock.advance(1_000);
+  expect(await opening).toEqual([7]);
+  looks = 0;
+  const refused = checkLockFile(lock(Infinity), clock);
+  refused.catch(() => undefined);
+  await clock.advance(2_000);
+  await expect(refused).rejects.toMatchObject({ code: 'Config', message: 'lock.mdb is damaged' });
 });
