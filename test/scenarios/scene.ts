@@ -21,6 +21,10 @@ export interface Around {
   readonly dir: string;
   readonly say: (progress: string) => void;
 }
+/** Returns whether a time is within its limit. A short run is a test beside other tests, so its times are not judged. */
+export function isTimely({ short }: Pick<Around, 'short'>, tookMs: number, limitMs: number): boolean {
+  return short || tookMs <= limitMs;
+}
 export interface Scenario {
   /** What the scenario does, for the list of scenarios. */
   readonly title: string;
