@@ -2,7 +2,6 @@
 import { every, type Clock, type Timer } from '../base/clock';
 import { errorMessage, type BusError } from '../base/errors';
 import { allEnded, closable, type Closable } from '../base/lifecycle';
-import type { Notices } from '../base/notices';
 import type { Log, Member, OwnedPartition, Owner, Stored, Topic } from '../ports/log';
 import { PartitionDrain } from './partition-drain';
 import type { Shipped } from './shipped';
@@ -20,7 +19,6 @@ const reportMs = 5_000;
 
 export interface DrainParts {
   readonly clock: Clock;
-  readonly notices: Notices;
   /** Log of the servers. */
   readonly log: Pick<Log, 'ensure' | 'append'>;
   readonly local: Log;
@@ -38,6 +36,8 @@ export class Drain implements Closable {
   readonly #commits: Timer;
   #searching: Promise<void> | undefined;
   #reported: string | undefined;
+  /** Set while the topics of the spool cannot be read. */
+  #unread: Failing | undefined;
   #isClosed = false;
   readonly #closer = closable(() => this.#close());
   readonly close = (): Promise<void> => this.#closer.close();
@@ -67,7 +67,11 @@ export class Drain implements Closable {
   /** Sends the messages of all topics of the spool. Never rejects: the next search repeats what failed. */
   search(): Promise<void> {
     return (this.#searching ??= this.#find()
-      .catch((error: unknown) => this.#log('the topics of the spool cannot be read', error))
+      .then(
+        () => (this.#unread = undefined),
+        (error: unknown) => (this.#unread ??= { sinceMs: this.parts.clock.mono(), reason: errorMessage(error) }),
+      )
+      .then(() => undefined)
       .finally(() => (this.#searching = undefined)));
   }
   async #find(): Promise<void> {
@@ -79,16 +83,14 @@ export class Drain implements Closable {
     if (this.#isClosed) return;
     const drain = this.#topics.get(topic.name) ?? new TopicDrain(topic, this.parts);
     this.#topics.set(topic.name, drain);
-    drain.start().catch((error: unknown) => this.#log(`the messages for ${topic.name} cannot be sent`, error));
-  }
-
-  #log(message: string, error: unknown): void {
-    this.parts.notices.emit({ type: 'log', level: 'error', message, fields: { reason: errorMessage(error) } });
+    void drain.start();
   }
 
   #report(): void {
     const nowMs = this.parts.clock.mono();
     const late = [...this.#topics.values()].flatMap((drain) => drain.failure(nowMs, reportMs) ?? []);
+    if (this.#unread && nowMs - this.#unread.sinceMs >= reportMs)
+      late.push(`the topics of the spool cannot be read: ${this.#unread.reason}`);
     const reason = late.length === 0 ? undefined : late.join('; ');
     if ((reason === undefined) === (this.#reported === undefined)) return;
     this.#reported = reason;
@@ -110,11 +112,17 @@ export class Drain implements Closable {
   }
 }
 
+/** A failure: since when, and why. */
+interface Failing {
+  readonly sinceMs: number;
+  reason: string;
+}
+
 /** Membership in the group of one topic. */
 class TopicDrain implements Owner {
   readonly #partitions = new Map<number, PartitionDrain>();
-  /** Failing partitions: since when, and why. */
-  readonly #failing = new Map<number, { readonly sinceMs: number; reason: string }>();
+  /** Failing partitions, and 'joining' while this process is no member. */
+  readonly #failing = new Map<number | 'joining', Failing>();
   #joining: Promise<Member> | undefined;
   #ensuring: Promise<unknown> | undefined;
   #isEnsured = false;
@@ -125,14 +133,16 @@ class TopicDrain implements Owner {
     private readonly parts: DrainParts,
   ) {}
 
-  /** Joins the group. Rejects if that fails; the next call tries again. */
+  /** Joins the group. Never rejects: the next call tries again. */
   async start(): Promise<void> {
     if (this.#isClosed) return;
-    this.#joining ??= this.parts.local.join(drainGroup, this.topic.name, this).catch((error: unknown) => {
+    try {
+      await (this.#joining ??= this.parts.local.join(drainGroup, this.topic.name, this));
+      this.#note('joining', undefined);
+    } catch (error) {
       this.#joining = undefined;
-      throw error;
-    });
-    await this.#joining;
+      this.#note('joining', errorMessage(error));
+    }
   }
 
   onAssigned(owned: OwnedPartition): void {
@@ -179,7 +189,7 @@ class TopicDrain implements Owner {
     ));
   }
 
-  #note(partition: number, reason: string | undefined): void {
+  #note(partition: number | 'joining', reason: string | undefined): void {
     const known = this.#failing.get(partition);
     if (reason === undefined) this.#failing.delete(partition);
     else if (known) known.reason = reason;
@@ -194,7 +204,8 @@ class TopicDrain implements Owner {
     const late = [...this.#failing.values()].filter(({ sinceMs }) => nowMs - sinceMs >= forMs);
     const [first] = late;
     if (!first) return undefined;
-    return `${late.length} of ${this.topic.partitions} partitions of ${this.topic.name} wait: ${first.reason}`;
+    const count = this.#failing.has('joining') ? this.topic.partitions : late.length;
+    return `${count} of ${this.topic.partitions} partitions of ${this.topic.name} wait: ${first.reason}`;
   }
 
   async close(): Promise<void> {

@@ -81,11 +81,6 @@ export class Room {
       .finally(() => (this.#looking = undefined)));
   }
 
-  /** Bytes that wait for each topic. */
-  waiting(): ReadonlyMap<string, number> {
-    return new Map(Array.from(this.#figures, ([topic, { stored, added }]) => [topic, stored + added]));
-  }
-
   async #read(): Promise<void> {
     for (const topic of this.parts.topics()) {
       const figure = this.#figureOf(topic);

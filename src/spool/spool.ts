@@ -46,7 +46,6 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
   const forwarded = new Forwarded(clock, local);
   const drain = new Drain({
     clock,
-    notices,
     log,
     local,
     park: async (topic, record, error) => {

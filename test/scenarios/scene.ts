@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { Kafka, logLevel, type Admin } from 'kafkajs';
 import type { BusGiven } from '../../src/options';
 import type { Cluster } from '../cluster/cluster';
+import type { KafkaSuite } from '../cluster/suite';
 import { alterProducerQuota } from '../cluster/quota';
-import type { Figure } from './figures';
+import { failures, type Figure } from './figures';
 
 export interface Around {
   readonly cluster: Cluster;
@@ -21,6 +22,14 @@ export interface Around {
   readonly dir: string;
   readonly say: (progress: string) => void;
 }
+/** Plays the short form of a scenario. Resolves to the figures that were judged as wrong. */
+export async function playShort(scenario: Scenario, { cluster, namespace }: KafkaSuite, name: string) {
+  const ns = `${namespace}-${name}`;
+  const figures = await play(scenario, { cluster, ns, short: true, speed: 1, say: () => undefined });
+  if (figures.length === 0) throw new Error(`the scenario ${name} has no figure`);
+  return failures(figures);
+}
+
 /** Returns whether a time is within its limit. A short run is a test beside other tests, so its times are not judged. */
 export function isTimely({ short }: Pick<Around, 'short'>, tookMs: number, limitMs: number): boolean {
   return short || tookMs <= limitMs;

@@ -175,6 +175,34 @@ describe('limits', () => {
   });
 });
 
+test('a process that cannot read the topics of the spool reports it, until it can', async () => {
+  const { machine, clock, open } = spoolScene();
+  const one = await open('one');
+  machine.faults = ({ call }) => (call === 'topics' ? unreachable(false) : undefined);
+  await clock.advance(10_000);
+  const states = () => one.notices.filter((notice) => notice.type === 'state' && notice.part === 'spool');
+  const reason = 'the topics of the spool cannot be read: no answer';
+  expect(states()).toEqual([expect.objectContaining({ ok: false, ready: true, reason })]);
+  machine.faults = undefined;
+  await clock.advance(3_000);
+  expect(states().at(-1)).toMatchObject({ ok: true });
+});
+
+test('a process that cannot join the group reports that messages wait, until it has joined', async () => {
+  const { machine, clock, open, handled } = spoolScene();
+  machine.faults = ({ call }) => (call === 'join' ? unreachable(false) : undefined);
+  const one = await open('one');
+  await one.send(3);
+  await clock.advance(10_000);
+  const states = () => one.notices.filter((notice) => notice.type === 'state' && notice.part === 'spool');
+  const reason = '4 of 4 partitions of t.photos.work wait: no answer';
+  expect(states()).toEqual([expect.objectContaining({ ok: false, ready: true, reason })]);
+  machine.faults = undefined;
+  await clock.advance(5_000);
+  expect(states().at(-1)).toMatchObject({ ok: true });
+  expect(await handled()).toEqual(values('one', 3));
+});
+
 test('closing waits until the servers have what this process accepted', async () => {
   const { servers, clock, open, handled } = spoolScene();
   const one = await open('one');
