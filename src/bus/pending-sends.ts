@@ -3,22 +3,23 @@ import { deferred, type Deferred } from '../base/lifecycle';
 
 /** Calls that began between two calls of {@link PendingSends.ended}. */
 class Round {
-  readonly #ended: Deferred<void> = deferred();
   #open = 0;
+  /** Set when the round is awaited. It then gets no further call, so it ends once. */
+  #ended: Deferred<void> | undefined;
 
   get open(): number {
     return this.#open;
   }
-  /** Resolves when the last call of the round has ended. Only a round that gets no further call can be awaited. */
+  /** Resolves when the last open call has ended. Only a round that gets no further call can be awaited. */
   get ended(): Promise<void> {
-    return this.#ended.promise;
+    return (this.#ended ??= deferred()).promise;
   }
   begin(): void {
     this.#open++;
   }
   end(): void {
     this.#open--;
-    if (this.#open === 0) this.#ended.resolve();
+    if (this.#open === 0) this.#ended?.resolve();
   }
 }
 

@@ -47,3 +47,15 @@ test('each flush also waits for the calls before an earlier flush', async () => 
   await turn();
   expect(ended.toSorted()).toEqual(['first', 'second', 'third']);
 });
+
+test('flush waits for an open call although all calls before it have ended', async () => {
+  const { sends, ended, flush } = open();
+  sends.begin().end();
+  const call = sends.begin();
+  flush('first');
+  await turn();
+  expect(ended).toEqual([]);
+  call.end();
+  await turn();
+  expect(ended).toEqual(['first']);
+});
