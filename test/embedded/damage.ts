@@ -46,7 +46,18 @@ const replace = (at: string, make: (draft: string) => void): void => {
   if (fs.statSync(at).isDirectory() || !fs.lstatSync(draft).isFile()) fs.renameSync(at, moved(at));
   fs.renameSync(draft, at);
 };
-const remove = (at: string): void => fs.rmSync(at, { recursive: true, force: true });
+const removeTriesMax = 100;
+/** Removes a folder although a bus creates files in it at the same time, which makes one pass end with `ENOTEMPTY`. */
+const remove = (at: string): void => {
+  for (let tries = 1; ; tries++) {
+    try {
+      return fs.rmSync(at, { recursive: true, force: true });
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOTEMPTY') || tries === removeTriesMax)
+        throw error;
+    }
+  }
+};
 
 /** The kinds of damage to the file or folder `at`, by name. */
 export const damages = {
