@@ -33,6 +33,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'spool/empty',
     'bus/types',
     'bus/self-contract',
+    'bus/self-activity',
     ...asWritten('work'),
   ],
   host: ['base', 'contract', 'telemetry', 'index', 'config', 'options'],

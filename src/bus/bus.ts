@@ -107,7 +107,14 @@ export function buildBus(parts: BusParts): BuiltBus {
     queues: queueStats(),
   });
   const { entries } = serving;
-  const handlers = selfHandlers({ status, answerer, caller, entries, now: () => clock.now() });
+  const handlers = selfHandlers({
+    status,
+    answerer,
+    caller,
+    entries,
+    now: () => clock.now(),
+    mono: () => clock.mono(),
+  });
   const following = phase.start(parts.settings.watch((all) => live.take(all)));
   const opened = phase.start(serveContract(serving, selfContract, handlers));
 

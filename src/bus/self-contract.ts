@@ -7,6 +7,7 @@ import type { Handlers } from '../delivery/handler';
 import type { Active, Answerer } from '../request/answerer';
 import type { Caller } from '../request/caller';
 import type { QueueStats } from '../work/types';
+import { activityOf, type Activity } from './self-activity';
 import type { Health } from './types';
 
 /** Status of an instance. Times are in ms since 1970, ages in ms. */
@@ -57,6 +58,7 @@ export type CheckAnswer =
 export const selfContract = defineModule('busbar', {
   status: request(unchecked<undefined>(), unchecked<InstanceStatus>(), { timeoutMs: 2_000 }),
   check: request(unchecked<{ entry: string; body: unknown }>(), unchecked<CheckAnswer>(), { timeoutMs: 2_000 }),
+  activity: request(unchecked<undefined>(), unchecked<Activity>(), { timeoutMs: 2_000 }),
 });
 
 /** Dependencies of {@link selfHandlers}. */
@@ -66,6 +68,8 @@ export interface SelfParts {
   readonly caller: Caller;
   readonly entries: ReadonlyMap<string, AnyEntry>;
   readonly now: () => number;
+  /** Returns the time by the monotonic clock, in ms. */
+  readonly mono: () => number;
 }
 
 /** Entries listed of each kind. A longer list could exceed the size limit of the reply. */
@@ -85,6 +89,7 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
         ageMs: parts.now() - call.startedMs,
       })),
     }),
+    activity: () => activityOf({ ...parts, queues: () => parts.status().queues }),
     async check({ entry, body }) {
       const found = parts.entries.get(entry);
       if (!found) return { known: false, entries: first(parts.entries.keys(), (name) => name) };

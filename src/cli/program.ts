@@ -8,6 +8,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { nearest } from '../base/errors';
 import { variableOf, type Options } from '../base/options';
 import { busOptions, entryOptions, hostOptions } from '../options';
+import { activityVerbs } from './activity-verbs';
 import { flagOf } from './args';
 import { exits, Usage } from './exit';
 import { spoolVerbs } from './spool-verbs';
@@ -75,6 +76,7 @@ function build(): Command {
     .exitOverride();
   addBusOptions(program);
   look(program);
+  activityVerbs(program, perform);
   change(program);
   forgetVerb(program);
   settings(program);

@@ -1,6 +1,8 @@
 /** Exports `busbar/inspect`, which inspects queues and instances from outside, and which the `busbar` command uses. */
 export { openInspector } from './inspector';
 export type { Inspector, NamedQueue, TailOptions } from './inspector';
+export type { ActivityFilter, ActivityList, PendingView, RunningView } from './activity';
+export type { PendingRequest, RunningHandler } from '../bus/self-activity';
 export { askCheck } from './check';
 export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';

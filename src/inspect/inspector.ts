@@ -1,6 +1,14 @@
 /** Inspects a system from outside. It joins no group, commits no offset and creates no topic. */
 import { moduleOf } from '../contract/contract';
 import { parseTopic, queueOf } from '../format/names';
+import {
+  pendingRequests,
+  runningHandlers,
+  type ActivityFilter,
+  type ActivityList,
+  type PendingView,
+  type RunningView,
+} from './activity';
 import { requestInstances } from './instances';
 import type { DecodedMessage } from './message';
 import { findQueues, modulesOf, nearNames, topicsOf, unknownQueue, type QueueName } from './names';
@@ -53,6 +61,13 @@ export interface Inspector {
   instances(module?: string): Promise<readonly InstanceView[]>;
   /** Returns all queues, or the named ones. The name of a module selects all of its queues. Sorted by name. */
   queues(names?: readonly string[]): Promise<readonly QueueView[]>;
+  /**
+   * Returns the handlers that run now, of a module, queue, entry or instance. Includes jobs, events of named listeners
+   * and requests, not broadcasts.
+   */
+  running(name?: string, filter?: ActivityFilter): Promise<ActivityList<RunningView>>;
+  /** Returns the requests without a reply that a module, instance or entry sent or received. */
+  pending(name?: string, filter?: ActivityFilter): Promise<ActivityList<PendingView>>;
   /** Yields the unsettled messages of a queue, in the order in which they will be handled. */
   peek(queue: string, filter?: MessageFilter): AsyncIterable<WaitingView>;
   /**
@@ -141,6 +156,8 @@ export function openInspector(parts: InspectorParts): Inspector {
       throw new UnknownName('instance of', module, nearNames(module, [...modules]));
     },
     queues,
+    running: (name, filter = {}) => runningHandlers(parts, name, filter),
+    pending: (name, filter = {}) => pendingRequests(parts, name, filter),
     async *peek(name, filter = {}) {
       const { queue, filter: ofName } = await resolve(name);
       // Read the backlogs before the instances. A message that is settled in between is shown as waiting, never the

@@ -59,6 +59,8 @@ export interface Active extends Waiting {
   readonly facts: Facts;
   readonly context: DeliveryContext;
   readonly arrivedMs: number;
+  /** Start of its handler, in ms since 1970. Undefined while it waits. */
+  startedMs: number | undefined;
   state: 'waiting' | 'running';
   /** True when the caller cancelled the request, so that no reply is sent. */
   takenBack: boolean;
@@ -111,6 +113,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       arrivedMs,
       deadlineMs: facts.deadline,
       untilMs: clock.mono() + (facts.deadline - arrivedMs),
+      startedMs: undefined,
       state: 'waiting',
       takenBack: false,
       place: undefined,
@@ -123,6 +126,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
   function start(one: Active): void {
     one.state = 'running';
+    one.startedMs = clock.now();
     const { served } = one.line;
     const outcome = deliver(parts, served.entry, one.facts, one.raw, served.run, one.context);
     if (outcome instanceof Promise) void outcome.then((late) => answer(one, late));

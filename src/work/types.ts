@@ -86,6 +86,10 @@ export interface Running {
   readonly entry: string;
   readonly key: string | null;
   readonly attempt: number;
+  /** Number of attempts after which the message is parked. */
+  readonly attemptsMax?: number;
+  /** Instance that sent the message. Undefined if the record does not contain it. */
+  readonly from?: string | undefined;
   readonly sinceMs: number;
   /** Last text that the handler passed to `progress`. */
   readonly note: string;

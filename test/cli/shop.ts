@@ -39,8 +39,9 @@ async function main(): Promise<void> {
     closing: ({ minutes }) => void heard.push(`closing ${minutes}`),
   });
   await bus.listen(shop.sold, { as: 'index' }, ({ item }) => void heard.push(`sold ${item}`));
-  process.on('message', (message: 'end' | Job[]) => {
+  process.on('message', (message: 'end' | 'ask' | Job[]) => {
     if (message === 'end') void bus.close().then(() => process.exit(0));
+    else if (message === 'ask') void bus.request(shop.slow, {}).catch(() => undefined);
     else void bus.submitAll(shop.pack, message).then((sent) => process.send?.(sent.map(({ id }) => id)));
   });
   process.send?.('ready');

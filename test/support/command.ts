@@ -178,3 +178,6 @@ export const jsonLines = (text: string): readonly Record<string, unknown>[] =>
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+export type ShopCommand = ReturnType<typeof shopCommand>;
+export type Shop = Awaited<ReturnType<ShopCommand['shop']>>;

@@ -155,7 +155,9 @@ class Consumer {
     return {
       waiting: this.#lanes.waiting,
       inBackoff: this.#lanes.inBackoff,
-      running: [...this.#partitions.values()].flatMap(({ running }) => runningIn(running)),
+      running: [...this.#partitions.values()].flatMap(({ running }) =>
+        runningIn(running, (message) => this.#attemptsMax(message)),
+      ),
       partitions: [...this.#partitions.keys()].toSorted((a, b) => a - b),
       handled: this.#handled,
       failed: this.#failed,

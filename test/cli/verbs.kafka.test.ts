@@ -1,0 +1,18 @@
+/** The verbs of operators on Kafka and ZooKeeper, with the tests that also run on one machine. */
+import { kafkaSuite } from '../cluster/suite';
+import { shopCommand, type Shop, type ShopCommand } from '../support/command';
+import { activityStory } from './activity-story';
+
+kafkaSuite('the verbs of operators on a cluster', (suite) => {
+  let k: ShopCommand;
+  let seller: Shop;
+  beforeAll(async () => {
+    const { brokers, zookeeper } = suite.cluster;
+    const servers = { BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: suite.namespace };
+    k = shopCommand({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_SESSION_MS: '6000' });
+    seller = await k.shop();
+  });
+  afterAll(() => k?.close());
+
+  activityStory(() => ({ k, seller }));
+});
