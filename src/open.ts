@@ -14,6 +14,7 @@ import type { BusGiven, BusValues } from './options';
 import { CONTRACT, type AnyContract } from './contract/types';
 import { checkName } from './format/names';
 import type { Around, Look, Made } from './open-servers';
+import { logToStderr } from './telemetry/stderr';
 
 /**
  * Options of {@link openBus}: the module of this process, and any option of the bus. They override variables and file.
@@ -29,6 +30,8 @@ export interface OpenOptions extends BusOptions, BusGiven {}
  * Rejects with Config, which names every wrong option, or when the shared directory cannot be used. Rejects with
  * NotAllowed when the servers refuse the user, with Unreachable when they do not respond (`waitForServersMs` waits for
  * them), and with Cancelled when `signal` aborts. Nothing stays open then.
+ *
+ * Warnings and errors of the bus are written to standard error. `logLevel` changes that, and `log: false` ends it.
  *
  * The process can end when the bus is closed and nothing else keeps it running.
  *
@@ -58,16 +61,21 @@ export interface WithPorts {
  * nothing and rejects with Unreachable. If servers do not respond, it calls `waiting`, and rejects after a few seconds.
  */
 export async function openToLook(options: OpenOptions, waiting: Look['waiting'] = () => undefined): Promise<WithPorts> {
-  return openWithPorts(options, { waiting });
+  return openWithPorts({ ...options, log: false }, { waiting });
 }
 
 async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPorts> {
-  const { module, incoming = [], onNotice: listener, signal, ...overrides } = options ?? {};
-  const { values } = loadConfig({ overrides });
+  const { module, incoming = [], onNotice: listener, log = true, signal, ...overrides } = options ?? {};
+  const { values: given } = loadConfig({ overrides });
+  const values = { ...given, logLevel: given.logLevel ?? 'warn' };
   const name = checkName('module', moduleName(module));
   const self = { module: name, instance: `${name}#${randomHex(systemRandom, instanceBits)}` };
   const notices = openNotices(systemClock);
   if (listener) notices.watch(listener);
+  if (log) {
+    const fields = () => ({ ...self, pid: process.pid });
+    logToStderr({ notices, level: values.logLevel, format: values.logFormat, fields });
+  }
   const around = {
     clock: systemClock,
     random: systemRandom,

@@ -43,6 +43,19 @@ export const busOptions = options({
     pattern: /^[^\s]{0,64}$/,
     description: "The module's own version, for display only.",
   },
+  logLevel: {
+    type: 'choice',
+    choices: ['debug', 'info', 'warn', 'error'],
+    live: true,
+    description: 'Lowest level of the log. Default: `warn`, and `info` with `runModule`.',
+  },
+  logFormat: {
+    type: 'choice',
+    choices: ['json', 'text'],
+    description:
+      'Form of the log, which `openBus` writes to stderr and `runModule` to stdout. Default: `text` on a terminal, ' +
+      '`json` elsewhere.',
+  },
   drainMs: {
     type: 'duration',
     default: 10_000,
@@ -241,18 +254,6 @@ export const secretVariables = {
 
 /** Further options of `runModule`. */
 export const hostOptions = options({
-  logLevel: {
-    type: 'choice',
-    choices: ['debug', 'info', 'warn', 'error'],
-    default: 'info',
-    live: true,
-    description: 'Lowest level that the log of `runModule` contains.',
-  },
-  logFormat: {
-    type: 'choice',
-    choices: ['json', 'text'],
-    description: 'Form of the log of `runModule`. Default: `text` on a terminal, `json` elsewhere.',
-  },
   healthPort: {
     type: 'integer',
     min: 0,

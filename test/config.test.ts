@@ -23,7 +23,7 @@ function faultsOf(read: () => unknown): readonly string[] {
 }
 
 test('without file, variables and options all options have their defaults', () => {
-  expect(load().values).toMatchObject({ ns: 'main', transport: 'embedded', drainMs: 10_000, logLevel: 'info' });
+  expect(load().values).toMatchObject({ ns: 'main', transport: 'embedded', drainMs: 10_000, logLevel: undefined });
   expect(load().values.dir).toBeUndefined();
 });
 
@@ -65,10 +65,10 @@ test.each([
 test('one error lists all faults of file, variables and code', () => {
   const files = { '/app/config/default.json': '{"drainms":1,"sessionMs":"1m 5s"}' };
   const env = { BUSBAR_TRANSPORT: 'pigeon', BUSBAR_KEEP: '1d' };
-  const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, logLevel: 'debug' } }));
+  const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, healthPort: 1 } }));
   expect(faults).toHaveLength(6);
   expect(faults.join('\n')).toMatch(
-    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*minimum of 1.*\nlogLevel \(openBus\)/,
+    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*minimum of 1.*\nhealthPort \(openBus\)/,
   );
 });
 

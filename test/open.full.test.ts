@@ -20,7 +20,7 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const refusal = (options: BusGiven): Promise<unknown> =>
-  openBus({ module: 'web', ...servers, ...options }).then(
+  openBus({ log: false, module: 'web', ...servers, ...options }).then(
     (bus) => bus.close().then(() => 'it was opened'),
     (error: unknown) => error,
   );
@@ -86,7 +86,7 @@ describe('openBus with waitForServersMs', () => {
   beforeEach(() => void (lines.length = 0));
   const waitFor = (options: BusGiven, signal?: AbortSignal): Promise<unknown> => {
     const given = { module: 'web', ...servers, ...options, ...(signal && { signal }) };
-    return openBus({ ...given, onNotice: (one) => one.type === 'log' && lines.push(one.message) }).then(
+    return openBus({ log: false, ...given, onNotice: (one) => one.type === 'log' && lines.push(one.message) }).then(
       (bus) => bus.close().then(() => 'it was opened'),
       (error: unknown) => error,
     );

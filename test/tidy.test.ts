@@ -290,9 +290,9 @@ describe('src', () => {
     expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual([]);
   });
 
-  it('loads with index.ts only the package eventemitter3, and no transport', () => {
+  it('loads with index.ts only the package eventemitter3, the log without pino, and no transport', () => {
     const allowed =
-      /^(?:node:|eventemitter3$|src\/(?:index|open|config|options|base|contract|format|ports|delivery|request|work|broadcast|bus)\b)/;
+      /^(?:node:|eventemitter3$|src\/(?:index|open|config|options|base|contract|format|ports|delivery|request|work|broadcast|bus)\b|src\/telemetry\/(?:stderr|log)\.ts$)/;
     const faults = [...reach('src/index.ts')].filter(([target]) => !allowed.test(target));
     expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
   });

@@ -32,7 +32,7 @@ function settle(line: string): void {
 
 // Each instance usually is a process of its own. Start as many as the work needs.
 async function startWorker() {
-  const bus = await openBus({ module: mailer, ns });
+  const bus = await openBus({ module: mailer, ns, log: false }); // this program prints failures itself
   bus.watch((notice) => {
     if (notice.type === 'parked') settle(`parked after ${notice.attempts} attempts: ${notice.reason}`);
   });

@@ -117,7 +117,8 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
       if (!removed) continue;
       applied.delete(key);
       changed.add(removed.scope);
-      const back = removed.scope === '' ? { value: String(parts.configured[removed.name]) } : {};
+      const configured = removed.scope === '' ? parts.configured[removed.name] : undefined;
+      const back = configured === undefined ? {} : { value: String(configured) };
       parts.notices.emit({ type: 'setting', key, change: 'removed', ...back });
     }
   }

@@ -113,7 +113,16 @@ export interface Notices {
    * does not count for {@link Notices.watched}. Returns a function that ends that.
    */
   watchStates(listener: (notice: State) => void): () => void;
-  /** True if a watcher is registered. Notices that are costly to create are created only then. */
+  /**
+   * Calls `listener` with every notice that is emitted. It does not count for {@link Notices.watched}: without another
+   * watcher it receives failures, changes and the lines of handlers, and nothing about messages that succeed. Returns a
+   * function that ends that.
+   */
+  watchFailures(listener: (notice: Notice) => void): () => void;
+  /**
+   * True if a watcher of all notices is registered. Notices of each message, which are costly to create, are created
+   * only then.
+   */
   readonly watched: boolean;
   /** Emits the collected notices immediately. */
   flush(): void;
@@ -130,7 +139,7 @@ const collectMs = 1_000;
  * them.
  */
 export function openNotices(clock?: Clock): Notices {
-  const emitter = new EventEmitter<{ notice: [Notice]; state: [State] }>();
+  const emitter = new EventEmitter<{ notice: [Notice]; failure: [Notice]; state: [State] }>();
   /** Failing parts. A part that opens before the bus can fail before a watcher is registered. */
   const broken = new Map<StatePart, State>();
   function reportState(notice: State): void {
@@ -153,15 +162,19 @@ export function openNotices(clock?: Clock): Notices {
     timer = undefined;
     const before = collected;
     collected = new Map();
-    for (const same of before.values()) emitter.emit('notice', asOne(same));
+    for (const same of before.values()) report(asOne(same));
   }
   function emit(notice: Notice): void {
     if (notice.type === 'state') reportState(notice);
-    if (emitter.listenerCount('notice') === 0) return;
+    if (emitter.listenerCount('notice') + emitter.listenerCount('failure') === 0) return;
     const key = clock && keyOf(notice);
     // `keyOf` returns a key for these two types only.
     if (clock && key !== undefined) collect(clock, key, notice as State | Partition);
-    else emitter.emit('notice', notice);
+    else report(notice);
+  }
+  function report(notice: Notice): void {
+    emitter.emit('notice', notice);
+    emitter.emit('failure', notice);
   }
   /**
    * Catches the errors of a watcher. Otherwise an error of the application would interrupt the bus, for example while
@@ -180,14 +193,16 @@ export function openNotices(clock?: Clock): Notices {
       }
     };
   }
+  function watching(event: 'notice' | 'failure', listener: (notice: Notice) => void): () => void {
+    const safe = guarded(listener);
+    emitter.on(event, safe);
+    return () => void emitter.off(event, safe);
+  }
   return {
     emit,
     flush,
-    watch(listener) {
-      const safe = guarded(listener);
-      emitter.on('notice', safe);
-      return () => void emitter.off('notice', safe);
-    },
+    watch: (listener) => watching('notice', listener),
+    watchFailures: (listener) => watching('failure', listener),
     watchStates(listener) {
       for (const notice of broken.values()) listener(notice);
       emitter.on('state', listener);

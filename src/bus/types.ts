@@ -479,6 +479,11 @@ export interface BusOptions {
   /** Receives notices like {@link Bus.watch}, from the start of opening on. */
   readonly onNotice?: (notice: Notice) => void;
   /**
+   * Writes warnings and errors to standard error: see the options `logLevel` and `logFormat`.
+   * @default true
+   */
+  readonly log?: boolean;
+  /**
    * Ends the wait for servers (`waitForServersMs`) when it aborts. `openBus` then rejects with Cancelled, and nothing
    * stays open.
    */

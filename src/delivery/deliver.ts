@@ -51,8 +51,8 @@ export function deliver(
  */
 class Call implements Scope {
   open = true;
-  /** Start of the call by the monotonic clock. Undefined when no listener watches the notices. */
-  readonly #startedMs: number | undefined;
+  /** Start of the call by the monotonic clock. */
+  readonly #startedMs: number;
   #by: 'check' | 'handler' = 'check';
   #ids: DerivedIds | undefined;
 
@@ -63,7 +63,7 @@ class Call implements Scope {
     private readonly run: Run,
     private readonly context: DeliveryContext,
   ) {
-    this.#startedMs = parts.notices.watched ? parts.clock.mono() : undefined;
+    this.#startedMs = parts.clock.mono();
   }
 
   get id(): string {
@@ -120,7 +120,9 @@ class Call implements Scope {
     const { parts, entry, facts, context } = this;
     parts.calls?.delete(facts);
     const isStarted = outcome.ok || !(outcome.error instanceof NotStarted);
-    if (this.#startedMs !== undefined && isStarted) report(parts, entry, facts, context, this.#startedMs, outcome);
+    // A failed call is reported to watchers of failures too.
+    if (isStarted && (!outcome.ok || parts.notices.watched))
+      report(parts, entry, facts, context, this.#startedMs, outcome);
     return outcome;
   }
 }

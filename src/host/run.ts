@@ -91,6 +91,7 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   const health = await startHealth(notices, values.healthPort, running);
   const bus = await openFor(contract, options, {
     onNotice: (notice) => notices.emit(notice),
+    log: false,
     signal: running.leaving.signal,
   });
   running.bus = bus;
@@ -117,7 +118,7 @@ function readConfig(options: RunOptions, proc: Process, running: Running): Confi
 function openFor(
   module: OpenOptions['module'],
   options: RunOptions,
-  more: Pick<OpenOptions, 'onNotice' | 'signal'>,
+  more: Pick<OpenOptions, 'onNotice' | 'log' | 'signal'>,
 ): Promise<Bus> {
   const { container: _c, open = openBus, logLevel: _l, logFormat: _f, healthPort: _h, ...given } = options;
   return open({ ...given, module, ...more });

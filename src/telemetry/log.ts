@@ -23,9 +23,13 @@ export function logTo(bus: Watchable, logger: Logger): () => void {
   const own = logger.level;
   return bus.watch((notice) => {
     if (notice.type === 'setting') child.level = levelBy(notice, own) ?? child.level;
-    const level = levelOf(notice);
-    if (child.isLevelEnabled(level)) child[level](fieldsOf(notice), describe(notice));
+    if (child.isLevelEnabled(levelOf(notice))) writeNotice(child, notice);
   });
+}
+
+/** Writes the line of a notice. */
+export function writeNotice(logger: Pick<Logger, LogLevel>, notice: Notice): void {
+  logger[levelOf(notice)](fieldsOf(notice), describe(notice));
 }
 
 /** Returns the new level if the notice changes it; undefined otherwise. `own` is the level without the setting. */
@@ -34,7 +38,8 @@ export function levelBy({ key, change, value }: Extract<Notice, { type: 'setting
   return change === 'removed' ? own : value;
 }
 
-function levelOf(notice: Notice): LogLevel {
+/** Returns the level of the line of a notice. */
+export function levelOf(notice: Notice): LogLevel {
   switch (notice.type) {
     case 'sent':
     case 'received':

@@ -11,17 +11,19 @@ export interface LoggerParts {
    */
   readonly fields: () => Readonly<Record<string, unknown>>;
   /**
-   * Writes a line. By default, lines are written synchronously to standard output, so that the last line before a crash
-   * is not lost.
+   * File descriptor to which lines are written, synchronously, so that the last line before a crash is not lost.
+   * @default 1, standard output
    */
+  readonly fd?: 1 | 2;
+  /** Writes a line, instead of `fd`. */
   readonly write?: (line: string) => void;
 }
 
 export type { Logger };
 
 /** Creates a pino logger for {@link logTo}. It writes one line for each call, and buffers nothing. */
-export function openLogger({ level, format, fields, write }: LoggerParts): Logger {
-  const out = write ? { write } : pino.destination({ fd: 1, sync: true });
+export function openLogger({ level, format, fields, fd = 1, write }: LoggerParts): Logger {
+  const out = write ? { write } : pino.destination({ fd, sync: true });
   const form = format === 'json' ? out : { write: (line: string) => void out.write(readable(line)) };
   return pino(
     {

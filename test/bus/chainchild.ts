@@ -30,7 +30,11 @@ const modules: Readonly<Record<string, (bus: Bus) => Promise<unknown>>> = {
 };
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: { first, second, third }[name] ?? name, ...(JSON.parse(given) as BusGiven) }); // written by the scene
+  const bus = await openBus({
+    log: false,
+    module: { first, second, third }[name] ?? name,
+    ...(JSON.parse(given) as BusGiven),
+  }); // written by the scene
   bus.watch((notice) => notice.type === 'dropped' && note(`${name} drops ${notice.reason}`));
   await modules[name]?.(bus);
   process.on('SIGTERM', () => void bus.close().then(() => process.exit(0)));

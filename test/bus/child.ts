@@ -24,7 +24,7 @@ function measureTicks(): void {
 }
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // written by the scene
+  const bus = await openBus({ log: false, module: shop, ...(JSON.parse(given) as BusGiven) }); // written by the scene
   if (process.argv[4] === 'tells')
     bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.queue} ${notice.partition}`));
   if (process.argv[4] === 'ticks') setInterval(() => note('tick'), tickMs);

@@ -56,7 +56,7 @@ export function openScene(more: BusGiven = {}, program = join(__dirname, 'child.
     lines,
     ledger,
     async open(module) {
-      const bus = await openBus({ module, ...given });
+      const bus = await openBus({ log: false, module, ...given });
       buses.push(bus);
       return bus;
     },

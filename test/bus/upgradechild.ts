@@ -9,7 +9,7 @@ const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Da
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: older, ...(JSON.parse(given) as BusGiven) }); // written by the scene
+  const bus = await openBus({ log: false, module: older, ...(JSON.parse(given) as BusGiven) }); // written by the scene
   bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.partition}`));
   const handle =
     (entry: string) =>

@@ -19,7 +19,7 @@ export const shop = defineModule('shop', {
 });
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: 'shop', version: '1.8.0' });
+  const bus = await openBus({ log: false, module: 'shop', version: '1.8.0' });
   const heard: string[] = [];
   await bus.serve(shop, {
     price: ({ item }, { fail }) => {

@@ -58,6 +58,7 @@ const commands = {
   async open(dir: string, role: 'shop' | 'visitor', traffic: Traffic) {
     const states: string[] = [];
     const bus = await openBus({
+      log: false,
       module: role,
       dir,
       ns: 'test',
@@ -114,7 +115,7 @@ const commands = {
 /** Opens a bus once, which loads every module: another user can be unable to read the folder of the repository. */
 async function loadModules(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'bb-'));
-  const bus = await openBus({ module: 'shop', dir, ns: 'test' });
+  const bus = await openBus({ log: false, module: 'shop', dir, ns: 'test' });
   await bus.close();
   rmSync(dir, { recursive: true });
 }

@@ -21,6 +21,7 @@ const oneLine = (text: string): string => text.replaceAll('\n', ' ');
 async function main(): Promise<void> {
   const loaded = JSON.parse(load) as Load; // the scene writes it
   const bus = await openBus({
+    log: false,
     module: role === 'worker' ? ledger : 'sender',
     ...(JSON.parse(given) as BusGiven), // the scene writes it
     onNotice: (notice) => {

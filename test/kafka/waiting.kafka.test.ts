@@ -22,6 +22,7 @@ kafkaSuite('a bus that starts before its servers', (suite) => {
     let reported = (): void => undefined;
     const waits = new Promise<void>((resolve) => (reported = resolve));
     const opening = openBus({
+      log: false,
       module: 'web',
       transport: 'kafka',
       ns: `${suite.namespace}-${++namespaces}`,
@@ -84,6 +85,7 @@ kafkaSuite('a bus that starts before its servers', (suite) => {
     await Promise.all([kafka.open(), zookeeper.open()]);
     const notices: string[] = [];
     const bus = await openBus({
+      log: false,
       module: 'web',
       transport: 'kafka',
       ns: `${suite.namespace}-${++namespaces}`,

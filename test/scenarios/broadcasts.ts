@@ -33,7 +33,7 @@ async function send(around: Around, receivers: number): Promise<readonly Figure[
   const messages = around.short ? 100 : 1_000;
   const buses: Bus[] = [];
   try {
-    const sender = await openBus({ module: 'sender', ...onKafka(around) });
+    const sender = await openBus({ log: false, module: 'sender', ...onKafka(around) });
     buses.push(sender);
     const all: Receiver[] = [];
     for (let n = 0; n < receivers; n++) {
@@ -103,7 +103,7 @@ async function send(around: Around, receivers: number): Promise<readonly Figure[
 }
 
 async function openReceiver(around: Around): Promise<Receiver> {
-  const bus = await openBus({ module: panel, ...onKafka(around) });
+  const bus = await openBus({ log: false, module: panel, ...onKafka(around) });
   const refreshed: number[] = [];
   const drawn: number[] = [];
   await bus.serve(panel, {

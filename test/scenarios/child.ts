@@ -16,7 +16,7 @@ const roles: Readonly<Record<string, (given: unknown) => Promise<void>>> = {
 
 /** Handles jobs, and notes per key whether each number is the next one. */
 async function receive(given: BusGiven): Promise<void> {
-  const bus = await openBus({ module: store, ...given });
+  const bus = await openBus({ log: false, module: store, ...given });
   const next = new Map<string, number>();
   const report = { count: 0, bytes: 0, repeated: 0, outOfOrder: 0 };
   await bus.serve(store, {
@@ -36,7 +36,7 @@ async function receive(given: BusGiven): Promise<void> {
 
 /** Submits jobs with a number of calls in flight, and measures each call and the memory of this process. */
 async function send(given: BusGiven): Promise<void> {
-  const bus = await openBus({ module: 'sender', ...given });
+  const bus = await openBus({ log: false, module: 'sender', ...given });
   onWord('send', (load) => void submit(bus, load as Load).then((sent) => tell('sent', sent)));
   end(bus);
   tell('open');

@@ -29,7 +29,7 @@ export const counts: Scenario = {
 async function look(around: Around): Promise<readonly Figure[]> {
   const messages = around.short ? 2_000 : 10_000;
   const given = onKafka(around);
-  await using sender = await openBus({ module: 'sender', ...given });
+  await using sender = await openBus({ log: false, module: 'sender', ...given });
   const sent = shares.map((share) => Math.round(messages * share));
   for (const [at, entry] of entries.entries()) {
     await sender.submitAll(
@@ -45,7 +45,7 @@ async function look(around: Around): Promise<readonly Figure[]> {
   const paused = entries.map((entry) => `press.${entry}.paused`);
   for (const name of paused) await inspection.settings.set(name, 'true', 0);
   const handled = { count: 0, firstMs: 0 };
-  await using bus = await openBus({ module: press, ...given });
+  await using bus = await openBus({ log: false, module: press, ...given });
   await serve(bus, handled);
   await until('the instance owns the queue', 60_000, async () => (await viewOf(inspector)).instances === 1);
   const before = await committedOf(around);

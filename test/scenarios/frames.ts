@@ -23,7 +23,7 @@ export const frames: Scenario = {
 
 async function send(around: Around, transport: 'kafka' | 'embedded'): Promise<readonly Figure[]> {
   const given = transport === 'kafka' ? onKafka(around) : { dir: `${around.dir}/frames` };
-  await using receiver = await openBus({ module: frame, ...given });
+  await using receiver = await openBus({ log: false, module: frame, ...given });
   const kept = new Map<string, number>();
   await receiver.serve(frame, {
     echo: ({ bytes }) => hash(bytes),
@@ -32,7 +32,7 @@ async function send(around: Around, transport: 'kafka' | 'embedded'): Promise<re
       kept.set(digest, (kept.get(digest) ?? 0) + 1);
     },
   });
-  await using sender = await openBus({ module: 'sender', ...given });
+  await using sender = await openBus({ log: false, module: 'sender', ...given });
   const overhead = await overheadOf((bytes) => sender.request(frame.echo, { bytes }));
   const bodies = [...sizes(bytesMax - overhead).map(patterned), ...lookalikes()];
   const expected = new Set(bodies.map(hash));

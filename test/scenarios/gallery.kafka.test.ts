@@ -33,6 +33,7 @@ kafkaSuite(
       const ledger = new Ledger();
       const files = new Map<string, string>();
       bus = await openBus({
+        log: false,
         module: 'demo',
         transport: 'kafka',
         brokers: brokers.split(','),

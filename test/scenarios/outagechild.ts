@@ -19,7 +19,7 @@ const openMax = 20_000;
 
 async function publish({ bus: given, name, ledger, perSecond, keys }: PublisherGiven): Promise<void> {
   const beganMs = performance.now();
-  const bus = await openBus({ module: 'publisher', ...given });
+  const bus = await openBus({ log: false, module: 'publisher', ...given });
   const out = openSync(ledger, 'a');
   const rejected: Record<string, number> = {};
   const tookMs: number[] = [];
@@ -71,7 +71,7 @@ async function publish({ bus: given, name, ledger, perSecond, keys }: PublisherG
 }
 
 async function consume(given: BusGiven): Promise<void> {
-  const bus = await openBus({ module: steps, ...given });
+  const bus = await openBus({ log: false, module: steps, ...given });
   const received = new Map<string, number[]>();
   let count = 0;
   await bus.serve(

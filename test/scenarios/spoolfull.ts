@@ -19,10 +19,11 @@ export const spoolFull: Scenario = {
 async function fill(around: Around): Promise<readonly Figure[]> {
   const messages = around.short ? 400 : 2_000;
   const spool = join(around.dir, 'spool');
-  await using receiver = await openBus({ module: store, ...onKafka(around) });
+  await using receiver = await openBus({ log: false, module: store, ...onKafka(around) });
   const received: string[] = [];
   await receiver.serve(store, { keep: ({ key, n }) => void received.push(`${key}/${n}`) });
   await using sender = await openBus({
+    log: false,
     module: 'sender',
     ...onKafka(around),
     spool,

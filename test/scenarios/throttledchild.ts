@@ -119,7 +119,7 @@ class PlainRun {
 }
 
 async function publish({ bus: given, ticks, bytes: size, unthrottledPerTickMax }: PublisherGiven): Promise<void> {
-  const bus = await openBus({ module: 'publisher', ...given });
+  const bus = await openBus({ log: false, module: 'publisher', ...given });
   const bytes = new Uint8Array(size).fill(0x61);
   const beforeMs: number[] = [];
   const throttledMs: number[] = [];
@@ -158,7 +158,7 @@ async function publish({ bus: given, ticks, bytes: size, unthrottledPerTickMax }
 }
 
 async function consume(given: BusGiven): Promise<void> {
-  const bus = await openBus({ module: endless, ...given });
+  const bus = await openBus({ log: false, module: endless, ...given });
   const different = new Set<number>();
   let received = 0;
   await bus.serve(endless, {

@@ -69,6 +69,7 @@ async function openBeforeServers(around: Around): Promise<readonly [lateMs: numb
   const beganMs = performance.now();
   let isOpen = false;
   const opening = openBus({
+    log: false,
     module: 'early',
     ...onKafka({ cluster, ns: `${around.ns}-early` }),
     brokers: [`127.0.0.1:${broker}`],
@@ -114,7 +115,7 @@ async function forward(port: number, server: string): Promise<() => void> {
 
 async function openAndPublish(around: Around): Promise<number> {
   const beganMs = performance.now();
-  await using bus = await openBus({ module: notes, ...onKafka(around) });
+  await using bus = await openBus({ log: false, module: notes, ...onKafka(around) });
   await bus.publish(notes.written, { n: 1 });
   return performance.now() - beganMs;
 }

@@ -16,7 +16,7 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
 async function arrange(arrangement: Arrangement) {
-  await using bus = await openBus({ module: 'weatherwatch', dir });
+  await using bus = await openBus({ log: false, module: 'weatherwatch', dir });
   const env = { ...process.env, BUSBAR_DIR: dir };
   return await run(bus, arrangement, { folder: built, env, messages, stations, withinMs: 100_000 });
 }

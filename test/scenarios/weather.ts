@@ -22,7 +22,7 @@ export const weather: Scenario = {
 async function arrange({ cluster, ns, short, say }: Around, arrangement: Arrangement): Promise<Figure> {
   const messages = short ? 240 : 1_500;
   const own = { cluster, ns: `${ns}-${Object.keys(arrangements).indexOf(arrangement)}` };
-  await using bus = await openBus({ module: 'weatherwatch', ...onKafka(own) });
+  await using bus = await openBus({ log: false, module: 'weatherwatch', ...onKafka(own) });
   const env = { ...process.env, ...asVariables(own) };
   const readers = await run(bus, arrangement, { folder: built, env, messages, stations, withinMs: 300_000 });
   say(`${arrangement}: ${readers.map(({ got }) => got.length).join(' + ')}`);

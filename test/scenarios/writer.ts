@@ -28,8 +28,8 @@ async function write(around: Around): Promise<readonly Figure[]> {
   const { short, say } = around;
   const values = short ? 3_000 : 30_000;
   const total = values + 1;
-  await using sender = await openBus({ module: writing, ...onKafka(around) });
-  await using reader = await openBus({ module: 'reading', ...onKafka(around) });
+  await using sender = await openBus({ log: false, module: writing, ...onKafka(around) });
+  await using reader = await openBus({ log: false, module: 'reading', ...onKafka(around) });
   const early = new Copy();
   await reader.listen(writing.message, { as: 'early' }, early.add);
 

@@ -56,7 +56,7 @@ export function foreignClients(suite: KafkaSuite): ForeignClients {
 
   async function openPress(): Promise<Bus> {
     const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 10_000 } as const;
-    const bus = await openBus({ module: press, ...given });
+    const bus = await openBus({ log: false, module: press, ...given });
     closing.push(() => bus.close());
     bus.watch((notice) => void heard.push(notice));
     return bus;

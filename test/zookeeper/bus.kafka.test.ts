@@ -39,7 +39,7 @@ kafkaSuite('buses when ZooKeeper fails', (kafka) => {
         await scene.close();
       });
       const opened = async (more: BusGiven): Promise<Bus> => {
-        const bus = await openBus({ module: 'web', ...given, ...more });
+        const bus = await openBus({ log: false, module: 'web', ...given, ...more });
         open.push(bus);
         return bus;
       };

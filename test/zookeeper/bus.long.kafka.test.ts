@@ -32,7 +32,7 @@ kafkaSuite('buses without ZooKeeper', (kafka) => {
         scene = openScene(given);
         await Promise.all([scene.start(), scene.start()]);
         told.length = 0;
-        bus = await openBus({ module: 'web', ...given, onNotice: (notice) => void told.push(notice) });
+        bus = await openBus({ log: false, module: 'web', ...given, onNotice: (notice) => void told.push(notice) });
         jobs = new Jobs(scene, brokers, ns);
       });
       afterEach(async () => {

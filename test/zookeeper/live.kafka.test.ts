@@ -138,7 +138,7 @@ kafkaSuite(
 
     async function openOne(given: BusGiven): Promise<{ readonly bus: Bus; readonly told: readonly Notice[] }> {
       const told: Notice[] = [];
-      const bus = await openBus({ module: shop, onNotice: (notice) => told.push(notice), ...given });
+      const bus = await openBus({ log: false, module: shop, onNotice: (notice) => told.push(notice), ...given });
       later(() => bus.close());
       return { bus, told };
     }

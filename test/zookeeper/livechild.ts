@@ -13,7 +13,7 @@ async function main(): Promise<void> {
     if (many === Number(count)) process.send?.(notice.value);
   };
   const options = JSON.parse(given) as BusGiven; // written by the test
-  const open = (): Promise<unknown> => openBus({ module: 'many', onNotice: listener, ...options });
+  const open = (): Promise<unknown> => openBus({ log: false, module: 'many', onNotice: listener, ...options });
   await Promise.all(Array.from({ length: Number(count) }, open));
   process.on('disconnect', () => process.exit());
   process.send?.('open');

@@ -251,7 +251,7 @@ class Consumer {
     const decision = decide(options, message.attempts, error, this.parts.random);
     if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);
     const { againMs } = decision;
-    if (this.parts.notices.watched) this.#reportRetried(message, againMs, error);
+    this.#reportRetried(message, againMs, error);
     this.#again(message, true, againMs, options.retry ?? 'in-order');
   }
 
