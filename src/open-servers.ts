@@ -1,9 +1,11 @@
 /** Opens the ports of a bus on Kafka and ZooKeeper, with the spool in front of them. Loaded only if they are chosen. */
 import { holdProcess } from './base/clock';
-import { closable, teardown, type Closable } from './base/lifecycle';
+import { isBusError } from './base/errors';
+import { teardown, type Closable } from './base/lifecycle';
 import { configError } from './base/options';
 import type { BusParts } from './bus/parts';
 import { secretVariables, type BusValues } from './options';
+import type { SpoolLog } from './embedded/open';
 import type { Security } from './kafka/client/security';
 import type { Log } from './ports/log';
 import type { Spool } from './spool/spool';
@@ -33,24 +35,50 @@ export interface Made extends Pick<
 
 /**
  * Opens the ports on Kafka and ZooKeeper. While the servers are unreachable no socket is open, so a timer must keep the
- * process running.
+ * process running. With a spool, the ports open although the brokers do not respond.
  */
 export async function onKafka(values: BusValues, around: Around): Promise<Made> {
+  const servers = serversOf(values);
   const hold = holdProcess();
+  let local: SpoolLog | undefined;
+  const letGo = teardown('the bus', [
+    ['files of the spool', () => local?.close()],
+    ['process', () => hold.cancel()],
+  ]);
   try {
-    const connect = (): Promise<Made> => connectServers(values, around);
-    const waits = values.waitForServersMs > 0 && !around.look;
-    const { closePorts, ...made } = await (waits ? whenServersRespond(values, around, connect) : connect());
-    return { ...made, closePorts: () => closePorts().finally(() => hold.cancel()) };
+    local = await openLocal(values, around);
+    const { closePorts, ...made } = await openServers(values, around, { ...cacheIn(local), ...servers }, local);
+    const closing = teardown('the bus', [
+      ['servers', closePorts],
+      ['files', letGo],
+    ]);
+    return { ...made, closePorts: closing };
   } catch (error) {
-    hold.cancel();
+    await letGo().catch(() => undefined); // the caller must receive the first error
     throw error;
+  }
+}
+/** Connects to the servers, and waits for them before if the option `waitForServersMs` is set. */
+async function openServers(
+  values: BusValues,
+  around: Around,
+  servers: Servers,
+  local: SpoolLog | undefined,
+): Promise<Made> {
+  const connect = (): Promise<Made> => connectServers(values, around, servers, local);
+  if (values.waitForServersMs === 0 || around.look) return connect();
+  try {
+    return await whenServersRespond(values, around, servers, connect);
+  } catch (error) {
+    if (!local || !isBusError(error, 'Unreachable')) throw error;
+    return connect();
   }
 }
 /** Waits for brokers and ZooKeeper before it connects, with connections that are used for nothing else. */
 async function whenServersRespond(
   values: BusValues,
   { clock, random, notices, name: clientId, signal }: Around,
+  { brokers, security, ...zookeeper }: Servers,
   connect: () => Promise<Made>,
 ): Promise<Made> {
   const [{ openWhenServersRespond }, { probeZookeeper }, { probeKafka }] = await Promise.all([
@@ -59,7 +87,6 @@ async function whenServersRespond(
     import('./kafka/open'),
   ]);
   const around = { clock, random, notices };
-  const { brokers, security, ...zookeeper } = serversOf(values);
   const { waitForServersMs: waitMs, replicas } = values;
   const probe = () => {
     const registry = probeZookeeper({ ...around, ...zookeeper });
@@ -98,9 +125,14 @@ function serversOf(values: BusValues): Servers {
     ...(tls && { tls }),
   };
 }
-async function connectServers(values: BusValues, around: Around): Promise<Made> {
+/** Connects to the servers. `local` stays open if that fails. */
+async function connectServers(
+  values: BusValues,
+  around: Around,
+  { brokers, security, ...servers }: Servers,
+  local: SpoolLog | undefined,
+): Promise<Made> {
   const { ns, inboxPartitions, topics, replicas } = values;
-  const { brokers, security, ...servers } = serversOf(values);
   const [{ openZookeeper }, { openKafka }, { mustListen }] = await Promise.all([
     import('./zookeeper/open'),
     import('./kafka/open'),
@@ -125,10 +157,11 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
       security,
       registry: zookeeper.registry,
       topics,
+      opensWithoutBrokers: local !== undefined,
       ...(replicas !== undefined && { replicas }),
     });
     const { log, messenger, registry } = kafka;
-    const spool = await openSpoolOn(log, values, around).catch(async (error: unknown) => {
+    const spool = await openSpoolOn(log, values, around, local).catch(async (error: unknown) => {
       await kafka.close().catch(() => undefined); // the caller must receive the first error
       throw error;
     });
@@ -145,25 +178,28 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     throw error;
   }
 }
-/** Opens the spool in front of the brokers, if the option is set. A bus of an operator does not use it. */
-async function openSpoolOn(log: Log, values: BusValues, { look, ...around }: Around): Promise<Spool | undefined> {
-  const { ns, spool: dir, spoolBytesMax: bytesMax, spoolTopicShare: topicShare } = values;
+/** Opens the local log of the spool, if the option is set. A bus of an operator does not use it. */
+async function openLocal(values: BusValues, { look, ...around }: Around): Promise<SpoolLog | undefined> {
+  const { ns, spool: dir } = values;
   if (dir === undefined || look) return undefined;
-  const [{ openSpoolLog }, { openSpool }] = await Promise.all([import('./embedded/open'), import('./spool/spool')]);
-  const local = await openSpoolLog({ ...around, ns, dir });
-  try {
-    const spool = await openSpool({ ...around, ns, log, local: local.log, bytesMax, topicShare });
-    const closing = closable(
-      teardown('the spool', [
-        ['drain', () => spool.close()],
-        ['files', () => local.close()],
-      ]),
-    );
-    return { ...spool, ...closing };
-  } catch (error) {
-    await local.close().catch(() => undefined); // the caller must receive the first error
-    throw error;
-  }
+  const { openSpoolLog } = await import('./embedded/open');
+  return openSpoolLog({ ...around, ns, dir });
+}
+/** Returns the directory of the last known settings. A process that has a spool can so start without ZooKeeper. */
+function cacheIn(local: SpoolLog | undefined): Pick<Servers, 'cacheDir'> {
+  return local ? { cacheDir: local.settings } : {};
+}
+/** Opens the spool in front of the brokers, if there is a local log. */
+async function openSpoolOn(
+  log: Log,
+  values: BusValues,
+  around: Around,
+  local: SpoolLog | undefined,
+): Promise<Spool | undefined> {
+  if (!local) return undefined;
+  const { ns, spoolBytesMax: bytesMax, spoolTopicShare: topicShare } = values;
+  const { openSpool } = await import('./spool/spool');
+  return openSpool({ ...around, ns, log, local: local.log, bytesMax, topicShare });
 }
 /** Opens the log of the brokers for an operator, without ZooKeeper. Rejects with Unreachable if no broker listens. */
 export async function openBrokers(

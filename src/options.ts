@@ -35,7 +35,7 @@ export const busOptions = options({
     type: 'text',
     description:
       'Directory that the processes of a machine share. Default: busbar/<ns> in $XDG_STATE_HOME or ~/.local/state. ' +
-      'With `kafka`: directory of the last known settings, for a start without ZooKeeper; none by default.',
+      'With `kafka`: directory of the last known settings, for a start without ZooKeeper. Default: `spool`.',
   },
   version: {
     type: 'text',
@@ -149,7 +149,7 @@ export const busOptions = options({
     max: day,
     description:
       'Kafka: maximum time that the start waits until brokers and ZooKeeper respond, with a line in the log every ' +
-      '5 s. With 0 the start fails after `sessionMs` without ZooKeeper, or after about 10 s without brokers.',
+      '5 s. With 0 it fails after `sessionMs` without ZooKeeper, or after 10 s without brokers and a `spool`.',
   },
   topics: {
     type: 'choice',

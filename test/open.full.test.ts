@@ -1,17 +1,19 @@
 /** Options that openBus refuses before it connects to any server, and the wait for servers that do not respond. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock, systemRandom } from '../src/base/clock';
 import { openNotices } from '../src/base/notices';
-import { openBus } from '../src/index';
+import { defineModule, openBus, unchecked, work } from '../src/index';
 import type { BusGiven } from '../src/options';
 import { SettingsCache } from '../src/zookeeper/settings/disk-cache';
+import { shop } from './bus/contract';
 import { openHole, type Hole } from './cluster/hole';
 import { startFake } from './support/fake-zookeeper';
 import { cleanUp } from './support/zookeeper-sessions';
 
 const servers = { transport: 'kafka', brokers: ['127.0.0.1:1'], zookeeper: '127.0.0.1:1', sessionMs: 500 } as const;
+const jobs = defineModule('jobs', { run: work(unchecked<number>()) });
 let dir: string;
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'busbar-open-'));
@@ -70,6 +72,54 @@ test('openBus names an unreadable TLS file of ZooKeeper', async () => {
   expect(error).toMatchObject({
     code: 'Config',
     message: expect.stringMatching(/^zookeeperTlsCaFile cannot be read: .*none\.pem/),
+  });
+});
+
+describe('openBus with a spool while the brokers are away', () => {
+  afterEach(cleanUp);
+
+  test('opens, accepts work, and rejects calls to other instances with Unreachable', async () => {
+    const { connect: zookeeper } = await startFake();
+    const bus = await openBus({ module: 'web', ...servers, zookeeper, spool: join(dir, 'spool') });
+    try {
+      expect(await bus.submit(shop.pack, { order: 'a', n: 1 })).toMatchObject({ reached: 'disk' });
+      expect(await bus.publish(shop.sold, { order: 'a' })).toMatchObject({ reached: 'disk' });
+      expect(await bus.tryRequest(shop.who)).toMatchObject({ error: { code: 'Unreachable' } });
+      const served = { code: 'Unreachable' };
+      const failing = await Promise.allSettled([
+        bus.broadcast(shop.shut, { n: 1 }),
+        bus.listen(shop.sold, () => undefined),
+        bus.listen(shop.sold, { as: 'index' }, () => undefined),
+        bus.serve(jobs, { run: () => undefined }),
+      ]);
+      expect(failing).toEqual(failing.map(() => ({ status: 'rejected', reason: expect.objectContaining(served) })));
+      const { live, ready, reasons } = bus.health();
+      expect({ live, ready, parts: reasons.map(({ part }) => part) }).toMatchObject({ live: true, ready: false });
+      expect(reasons.find(({ part }) => part === 'messenger')?.reason).toContain('away since the start');
+    } finally {
+      await bus.close();
+    }
+  });
+
+  test('opens without ZooKeeper if an earlier run has left its settings in the spool', async () => {
+    const spool = join(dir, 'known');
+    expect(await refusal({ spool })).toMatchObject({ code: 'Unreachable' });
+    const { connect: zookeeper } = await startFake();
+    expect(await refusal({ spool, zookeeper })).toBe('it was opened');
+    expect(await refusal({ spool })).toBe('it was opened');
+  });
+
+  test('waits for servers before, if waitForServersMs is set', async () => {
+    const { connect: zookeeper } = await startFake();
+    const startMs = performance.now();
+    const given = { spool: join(dir, 'waits'), zookeeper, waitForServersMs: 3_000 };
+    expect(await refusal(given)).toBe('it was opened');
+    expect(performance.now() - startMs).toBeGreaterThanOrEqual(5_000); // and two seconds for the brokers
+  });
+
+  test('creates no directory for options that are refused', async () => {
+    expect(await refusal({ spool: join(dir, 'none'), brokers: [] })).toMatchObject({ code: 'Config' });
+    expect(existsSync(join(dir, 'none'))).toBe(false);
   });
 });
 

@@ -9,6 +9,7 @@ export const singleParts = {
   registry: 'announcements of other instances can be read',
   announcement: 'other instances can find and reach this one: its announcement and its socket exist',
   settings: 'the files of embedded settings can be read, and are recreated if they were removed',
+  messenger: 'requests and broadcasts are sent and received: the brokers have responded since the start',
   kafka: 'the brokers report which broker leads which partition',
   zookeeper: 'this instance has a session with ZooKeeper',
   'commit size': 'the brokers accept commits of the usual size',

@@ -76,11 +76,13 @@ export async function openSpoolLog(options: EmbeddedOptions & { readonly dir: st
       'upkeep',
       closable(async () => looking.cancel()),
     );
-    return { log };
+    return { log, settings: directory.settings };
   });
 }
 export interface SpoolLog extends Closable {
   readonly log: Log;
+  /** Folder for the last known settings of the bus. */
+  readonly settings: string;
 }
 
 /** Returns the namespace of an existing spool. Rejects with Config if there is none at `dir`. Changes nothing. */

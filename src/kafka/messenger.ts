@@ -1,7 +1,7 @@
 /** Implements the messenger on Kafka: each instance tails an inbox partition, and broadcasts to what it serves. */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, errorMessage } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { closable, onAbort, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { openStates, type Notices } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
@@ -29,6 +29,8 @@ export interface KafkaMessengerParts {
   readonly inboxPartitions?: number;
   /** Time for which opening waits for a packet to this instance itself. Default 10,000 ms. */
   readonly openMs?: number;
+  /** Ends this wait. */
+  readonly signal?: AbortSignal;
 }
 
 /** Packets between messengers: the sender is leaving, probes the receiver, or responds to a probe. */
@@ -47,10 +49,10 @@ const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
 
 /**
  * Opens the messenger. Resolves when packets that are sent to its address reach it. Rejects with Unreachable if none
- * arrives for ten seconds, and with Config or NotAllowed if the brokers refuse a request.
+ * arrives for ten seconds or `signal` aborts, and with Config or NotAllowed if the brokers refuse a request.
  */
 export async function openKafkaMessenger(parts: KafkaMessengerParts): Promise<Messenger> {
-  const { clock, transport, ns, openMs = openMsDefault } = parts;
+  const { clock, transport, ns, signal, openMs = openMsDefault } = parts;
   const inbox = namesIn(ns).inbox();
   const wanted = { name: inbox, partitions: parts.inboxPartitions ?? inboxPartitionsDefault, compacted: false, keepMs };
   const partitions = await transport.ensure(wanted);
@@ -58,7 +60,10 @@ export async function openKafkaMessenger(parts: KafkaMessengerParts): Promise<Me
   const tail = await transport.tail(inbox, partition, 'inbox');
   const messenger = new KafkaMessenger(parts, inbox, partition, tail);
   const late = new AbortController();
+  const ignore = signal && onAbort(signal, () => late.abort());
+  if (signal?.aborted) late.abort();
   const isOpen = await Promise.race([messenger.measure(), sleep(clock, openMs, late.signal).then(() => false)]);
+  ignore?.();
   late.abort();
   if (isOpen) return messenger;
   await messenger.close();

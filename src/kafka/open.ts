@@ -9,6 +9,7 @@ import type { ServerProbe } from '../ports/server-probe';
 import { openKafkajs } from './client/connection-pool';
 import { openKafkaLog } from './log';
 import { openKafkaMessenger, type KafkaMessengerParts } from './messenger';
+import { openOrDefer } from './messenger/deferred-messenger';
 import { watchDepartures } from './messenger/departures';
 import { openTransport } from './messenger/transport';
 import type { Security } from './client/security';
@@ -27,6 +28,13 @@ export interface KafkaOptions
   /** Registry of running instances. It stays open when this is closed. */
   readonly registry: Registry;
   /**
+   * Opens although the brokers do not respond. Until they do, requests and broadcasts reject with Unreachable, and the
+   * instance is not announced.
+   *
+   * @default false
+   */
+  readonly opensWithoutBrokers?: boolean;
+  /**
    * Opens for an inspection by an operator. Rejects with Unreachable if no instance was ever started, and creates
    * nothing. Gives up after two seconds without a response, and calls `waiting` with the broker that has not responded.
    */
@@ -41,20 +49,23 @@ export interface Kafka extends Closable {
   readonly messenger: Messenger;
   /**
    * The given registry, for all components that watch instances. The messenger detects departures from these watches.
+   * It announces nothing before the messenger is open.
    */
   readonly registry: Registry;
 }
 
 /**
- * Opens both. Resolves when packets for this instance reach it. Rejects with Unreachable if none arrives for ten
- * seconds, and with Config or NotAllowed if the brokers refuse a request. Closing sends pending packets for at most a
+ * Opens both. Resolves when packets for this instance reach it, or after two seconds without brokers if
+ * `opensWithoutBrokers` is true. Otherwise it rejects with Unreachable if no packet arrives for ten seconds. Rejects
+ * with Config or NotAllowed if the brokers refuse a request. Closing sends pending packets for at most a
  * second, and a goodbye. It must therefore be closed before the registry.
  */
 export async function openKafka(options: KafkaOptions): Promise<Kafka> {
-  const { brokers, ns, clock, look } = options;
+  const { brokers, ns, clock, notices, look, opensWithoutBrokers = false } = options;
   const { client, metadata, topics, log } = connect(options);
   const transport = openTransport(metadata, topics);
   const departures = watchDepartures(options.registry, clock);
+  const { registry } = departures;
   const rest: readonly Step[] = [
     ['registry', () => departures.close()],
     ['messages', () => transport.close()],
@@ -63,14 +74,16 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   ];
   try {
     if (look) await checkStarted(metadata, ns, brokers);
-    const messenger = await openKafkaMessenger({
-      ...options,
-      transport,
-      departures,
-      ...(look && { openMs: lookOpenMs }),
-    });
-    const closing = closable(teardown('Kafka', [['messenger', () => messenger.close()], ...rest]));
-    return { log, messenger, registry: departures.registry, ...closing };
+    const messengerParts = { ...options, transport, departures, ...(look && { openMs: lookOpenMs }) };
+    const open = (signal?: AbortSignal): Promise<Messenger> =>
+      openKafkaMessenger({ ...messengerParts, ...(signal && { signal }) });
+    const hasResponded = (): boolean => metadata.updatedMs > -Infinity;
+    const opened = opensWithoutBrokers
+      ? await openOrDefer({ clock, notices, registry, open, hasResponded })
+      : { messenger: await open(), registry, idle: () => Promise.resolve() };
+    const { messenger, idle } = opened;
+    const closing = teardown('Kafka', [['messenger', () => messenger.close()], ...rest, ['opening', idle]]);
+    return { log, messenger, registry: opened.registry, ...closable(closing) };
   } catch (error) {
     await runAll(rest); // an error of closing must not hide why opening failed
     throw error;

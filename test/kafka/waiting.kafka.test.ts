@@ -1,10 +1,14 @@
 /** A bus that starts before its servers: it waits for each of them, and then works. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { kafkaSuite } from '../cluster/suite';
 import { closedRelay, type Relay } from '../cluster/relay';
 import { openHole } from '../cluster/hole';
 import { openBus, type Bus } from '../../src/index';
 import type { BusGiven } from '../../src/options';
 import { shop } from '../bus/contract';
+import { until } from '../support/embedded-buses';
 
 kafkaSuite('a bus that starts before its servers', (suite) => {
   let kafka: Relay;
@@ -78,6 +82,34 @@ kafkaSuite('a bus that starts before its servers', (suite) => {
       expect(await works(await opening)).toEqual(working);
     } finally {
       await hole.close();
+    }
+  });
+
+  test('a bus with a spool opens while both are away after an earlier run, and works when they respond', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'busbar-waiting-'));
+    const { brokers, zookeeper: place } = suite.cluster;
+    const given = { transport: 'kafka', ns: `${suite.namespace}-${++namespaces}`, spool: join(dir, 'spool') } as const;
+    try {
+      const earlier = await openBus({ module: 'web', ...given, brokers: brokers.split(','), zookeeper: place });
+      expect(earlier.health()).toEqual({ live: true, ready: true, reasons: [] });
+      await earlier.close();
+
+      const bus = await openBus({ module: 'web', ...given, brokers: [kafka.place], zookeeper: zookeeper.place });
+      const accepted = await bus.submitAll(
+        shop.pack,
+        [1, 2, 3].map((n) => ({ order: 'o1', n })),
+      );
+      expect(accepted.map(({ reached }) => reached)).toEqual(['disk', 'disk', 'disk']);
+      const parts = bus.health().reasons.map(({ part }) => part);
+      expect(parts.filter((part) => part !== 'kafka')).toEqual(['zookeeper', 'messenger']);
+
+      await Promise.all([kafka.open(), zookeeper.open()]);
+      expect(await bus.flush()).toHaveLength(1);
+      await until(() => bus.health().ready, 60_000, 'a healthy bus');
+      expect(bus.health().reasons).toEqual([]);
+      await bus.close();
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
     }
   });
 

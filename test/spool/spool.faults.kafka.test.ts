@@ -61,6 +61,31 @@ kafkaSuite(
       expect((await flushed).length).toBeGreaterThanOrEqual(2);
       await scene.until(() => !one.health().reasons.some(({ part }) => part === 'spool'), 60_000);
     });
+
+    test('a process that starts while the brokers are away accepts jobs, which arrive once, in order', async () => {
+      await Promise.all([1, 2, 3].map((broker) => suite.cluster.broker(broker).kill()));
+      const before = await scene.open('web');
+      await before.submitAll(shop.pack, jobs('a', 500));
+      await before.close();
+
+      const web = await scene.open('web'); // the machine restarts, and the brokers are still away
+      const orders = ['a', 'b', 'c'];
+      const accepted = [...(await web.submitAll(shop.pack, jobs('b', 250)))];
+      for (let n = 0; n < 250; n++) accepted.push(await web.submit(shop.pack, { order: 'c', n }));
+      expect(new Set(accepted.map(({ reached }) => reached))).toEqual(new Set(['disk']));
+      expect(web.health()).toMatchObject({ live: true, ready: false });
+      expect(web.health().reasons.map(({ part }) => part)).toContain('messenger');
+      expect(await web.tryRequest(shop.who)).toMatchObject({ ok: false, error: { code: 'Unreachable' } });
+
+      await suite.cluster.mend();
+      const waits = (): boolean => web.health().reasons.some(({ part }) => part === 'messenger' || part === 'spool');
+      await scene.until(() => web.health().ready && !waits(), 90_000);
+      const { instance } = await scene.start();
+      expect(await web.request(shop.who, undefined, { waitForInstanceMs: 60_000, timeoutMs: 60_000 })).toBe(instance);
+      await scene.until(() => packed().length >= 1_000, 90_000);
+      for (const [n, order] of orders.entries())
+        expect(packed().filter((line) => line.startsWith(`pack ${order} `))).toEqual(lines(order, n === 0 ? 500 : 250));
+    });
   },
   { alone: true },
 );

@@ -14,7 +14,7 @@ const requestMs = 3_000;
  * Maximum time for which a cluster that responds is given to start its other brokers. A topic that is created earlier
  * would have too few replicas for good.
  */
-const startingMsMax = 10_000;
+export const startingMsMax = 10_000;
 
 export interface BrokerProbeParts {
   /** `host:port` of some brokers. */

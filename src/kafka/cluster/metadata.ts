@@ -56,6 +56,7 @@ export class ClusterMetadata {
   /** Number of consecutive metadata requests that failed or returned no changed leader. */
   #fruitless = 0;
   #failure: unknown;
+  #recoveredMs = -Infinity;
   #failingMs: number | undefined;
   #reported = false;
   #nodes: readonly number[] = [];
@@ -84,6 +85,10 @@ export class ClusterMetadata {
   /** Monotonic time of the last metadata response, even if another part requested it. */
   get updatedMs(): number {
     return this.#learnedMs;
+  }
+  /** Monotonic time at which the brokers responded again after a failure. It is -Infinity if they never failed. */
+  get recoveredMs(): number {
+    return this.#recoveredMs;
   }
   /**
    * Calls `changed` after each metadata request (also a failed one), after each doubt about a leader, and when the
@@ -212,8 +217,9 @@ export class ClusterMetadata {
     try {
       if (this.#closing.signal.aborted) throw new KafkaError('CLOSED', 'the log was closed', { sent: false });
       const found = await client.metadata(this.#topics.names);
-      this.#failure = undefined;
       this.#learnedMs = clock.mono();
+      if (this.#failure !== undefined) this.#recoveredMs = this.#learnedMs;
+      this.#failure = undefined;
       this.#fruitless = this.#learn(found) ? 0 : this.#fruitless + 1;
     } catch (error) {
       this.#failure = error;
@@ -267,6 +273,10 @@ export class ClusterMetadata {
     return retried({ clock, random, user, refresh, closing: this.#closing.signal }, what, run, forMs);
   }
 
+  /** Aborts when this is closed. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
   /** Ends all waits and retries. No metadata is requested after this. */
   close(): void {
     this.#closing.abort();

@@ -1,8 +1,10 @@
 /** Creates topics that do not exist, checks the existing ones, and trims them. */
 
+import { sleep } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import type { Bounds, Topic } from '../../ports/log';
 import { KafkaError } from '../protocol/errors';
+import { startingMsMax } from './broker-probe';
 import { configsOf, createCommand, type Configs } from './own-topics';
 import { byLeader, type ClusterMetadata } from './metadata';
 import { allGood } from './retry';
@@ -22,6 +24,8 @@ export interface TopicsOptions {
 
 /** Replication factor of new topics on clusters with enough brokers. */
 export const replicasDefault = 3;
+/** Interval of the requests for the brokers while they restart, in ms. */
+const restartingPollMs = 500;
 /** Maximum number of topics in one request for settings, to bound its response. */
 const describedMax = 100;
 
@@ -69,8 +73,7 @@ export class Topics {
 
   /** Creates the topic, unless another process does. Returns the partition count when each partition has a leader. */
   async #make(topic: Topic): Promise<number> {
-    const nodes = await this.metadata.withRetries(`topic ${topic.name}`, () => this.metadata.nodes());
-    const replicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, nodes.length));
+    const replicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, await this.#brokers(topic.name)));
     const wanted = { name: topic.name, partitions: topic.partitions, replicas, configs: configsOf(topic, replicas) };
     if (this.options.topics === 'verify') {
       throw fault(
@@ -89,6 +92,23 @@ export class Topics {
         return found;
       throw new KafkaError('LEADER_NOT_AVAILABLE', `${topic.name} was created, but some partitions have no leader yet`);
     });
+  }
+
+  /**
+   * Returns the number of running brokers. After an outage it waits for the configured ones: a topic that is created by
+   * the first broker that is back would have too few replicas for good.
+   */
+  async #brokers(topic: string): Promise<number> {
+    const { closing, parts } = this.metadata;
+    const { clock, brokers = [] } = parts;
+    const expected = Math.min(replicasDefault, brokers.length);
+    for (;;) {
+      const { length } = await this.metadata.withRetries(`topic ${topic}`, () => this.metadata.nodes());
+      const isOver = clock.mono() - this.metadata.recoveredMs >= startingMsMax || closing.aborted;
+      if (length >= expected || isOver) return length;
+      await sleep(clock, restartingPollMs, closing);
+      await this.metadata.refresh();
+    }
   }
 
   async #create(topic: NewTopic): Promise<void> {

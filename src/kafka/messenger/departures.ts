@@ -7,7 +7,7 @@ import type { Instance, Registry } from '../../ports/registry';
 export interface Departures extends Closable {
   /** Registry for all components that watch instances. The listener receives the changes that they see. */
   readonly registry: Registry;
-  /** Sets the listener. Called once, before anything is watched. */
+  /** Sets the listener, in place of an earlier one. Called before anything is watched. */
   watch(listener: DepartureListener): void;
   /**
    * Returns the addresses of all running instances. If the registry does not respond in time, returns those in the

@@ -53,6 +53,48 @@ describe('topics', () => {
     expect(asked()).toMatchObject([{ replicas: 1, configs: { 'min.insync.replicas': '1' } }]);
   });
 
+  describe('after an outage in which the first broker is back before the others', () => {
+    const brokers = ['a:1', 'b:1', 'c:1'];
+    const replicas = (): unknown => kafka.cluster.asked('createTopics').map(({ args }) => args[0]);
+    /** Begins to create a topic without brokers, and starts the first one. */
+    async function begin() {
+      const { log } = kafka.process('one', { brokers });
+      for (const node of [1, 2, 3]) kafka.cluster.kill(node);
+      const creating = kafka.watch(log.ensure(work));
+      await kafka.clock.advance(3_000);
+      kafka.cluster.start(1);
+      await kafka.clock.advance(2_000);
+      expect(replicas()).toEqual([]);
+      return creating;
+    }
+
+    it('are created when all are back, with all replicas', async () => {
+      const creating = await begin();
+      kafka.cluster.start(2);
+      kafka.cluster.start(3);
+      await kafka.until(() => creating.settled, 2_000);
+      expect(replicas()).toMatchObject([[{ replicas: 3 }]]);
+    });
+
+    it('are created after 10 s without the others', async () => {
+      const creating = await begin();
+      await kafka.until(() => creating.settled, 10_000);
+      expect(replicas()).toMatchObject([[{ replicas: 1 }]]);
+    });
+
+    it('are no longer waited for when the log is closed', async () => {
+      const { log } = kafka.process('one', { brokers });
+      kafka.cluster.kill(2);
+      kafka.cluster.kill(3);
+      kafka.faults('metadata', { error: 'CONNECTION' });
+      const creating = kafka.watch(log.ensure(work));
+      await kafka.clock.advance(1_000);
+      expect(creating.settled).toBe(false);
+      await kafka.run(log.close());
+      await kafka.until(() => creating.settled, 100);
+    });
+  });
+
   it('are created once, although the answer is lost or another process was faster', async () => {
     kafka.faults('createTopics', 'lost');
     const { log } = kafka.process('one');
