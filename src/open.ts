@@ -31,8 +31,8 @@ export interface OpenOptions extends BusOptions, BusGiven {}
  * NotAllowed when the servers refuse the user, with Unreachable when they do not respond (`waitForServersMs` waits for
  * them), and with Cancelled when `signal` aborts. Nothing stays open then.
  *
- * With a `spool`, the bus also opens when the brokers do not respond. It accepts jobs and events, and `health()` reports
- * that requests and broadcasts wait.
+ * With a `spool`, the bus also opens when the brokers do not respond. It accepts jobs and events, and `health()`
+ * reports that requests and broadcasts wait.
  *
  * Warnings and errors of the bus are written to standard error. `logLevel` changes that, and `log: false` ends it.
  *
