@@ -1,7 +1,7 @@
 /** Opens a bus. No other file chooses the implementations of the ports; each is loaded only if it is chosen. */
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { callSite, fromCaller } from './delivery/call-site';
+import { fromCaller } from './delivery/call-site';
 import { randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
 import { openNotices } from './base/notices';
@@ -45,11 +45,10 @@ export interface OpenOptions extends BusOptions, BusGiven {}
  * await bus.serve(photos, handlers);
  */
 export async function openBus(options: OpenOptions): Promise<Bus> {
-  const site = callSite(openBus);
   try {
     return (await openWithPorts(options)).bus;
   } catch (error) {
-    throw fromCaller(error, site);
+    throw fromCaller(error, openBus);
   }
 }
 

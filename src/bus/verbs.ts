@@ -5,7 +5,7 @@ import type { Notices } from '../base/notices';
 import type { Broadcaster } from '../broadcast/broadcaster';
 import type { EventSubscriptions } from '../broadcast/event-subscriptions';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
-import { callSite, fromCaller, located, type CallSite } from '../delivery/call-site';
+import { fromCaller, located } from '../delivery/call-site';
 import { currentScope, type Peer, type Scope, type Scopes } from '../delivery/context';
 import type { Run } from '../delivery/deliver';
 import type { Topic } from '../ports/log';
@@ -50,35 +50,35 @@ export type Verbs = Omit<Bus, 'close' | typeof Symbol.asyncDispose>;
 export function createVerbs(parts: VerbsParts): Verbs {
   const { self, notices, scopes, phase, health, caller, peers, sender, broadcaster, subscriptions } = parts;
 
-  /** Is not `async`: a second promise for each request would cost more than the checks here. */
-  function ask(entry: Request, input: unknown, options: AskOptions | undefined, site: CallSite): Promise<unknown> {
-    try {
-      phase.mustBeOpen();
-      mustBe(entry, 'request');
-      checkCall('request', entry, options);
-    } catch (error) {
-      return Promise.reject(fromCaller(error, site) as BusError); // the checks throw nothing else
-    }
-    return caller.ask(entry, input, options, site);
+  function ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
+    phase.mustBeOpen();
+    mustBe(entry, 'request');
+    checkCall('request', entry, options);
+    return caller.ask(entry, input, options);
   }
-  function askOne(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
-    return ask(entry, input, options, callSite(askOne));
+  async function tryRequest(entry: Request, input: unknown, options?: AskOptions): Promise<Result> {
+    const result = await asResult(async () => ask(entry, input, options));
+    return result.ok ? result : { ok: false, error: fromCaller(result.error, tryRequest) };
   }
-  function tryOne(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
-    return asResult(ask(entry, input, options, callSite(tryOne)));
-  }
-  async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
-    const site = callSite(askAll);
+  async function askAll(entry: Request, input: unknown, options?: AskOptions) {
     phase.mustBeOpen();
     mustBe(entry, 'request');
     checkCall('requestAll', entry, options);
     const found = await findAllInstances(parts, entry, options);
     return Promise.all(
       found.instances.map(async (instance) => {
-        const result = await asResult(ask(entry, input, { ...found.options, to: instance.name }, site));
+        const result = await asResult(async () => ask(entry, input, { ...found.options, to: instance.name }));
         return { from: peerOfInstance(instance), ...result };
       }),
     );
+  }
+  async function requestAll(entry: Request, input: unknown, options?: AskOptions) {
+    try {
+      const results = await askAll(entry, input, options);
+      return results.map((result) => (result.ok ? result : { ...result, error: fromCaller(result.error, requestAll) }));
+    } catch (error) {
+      throw fromCaller(error, requestAll);
+    }
   }
   type Kept = 'work' | 'event';
   const verbOf = { work: 'submit', event: 'publish' } as const;
@@ -118,9 +118,9 @@ export function createVerbs(parts: VerbsParts): Verbs {
   // The interface has the types of the verbs. Inside, a value is unknown until a schema has checked it.
   const verbs = {
     self,
-    request: askOne,
-    tryRequest: tryOne,
-    requestAll: located(askAll),
+    request: located(ask),
+    tryRequest,
+    requestAll,
     submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how), pending),
     submitAll: located(
       (entry: AnyEntry, all: readonly unknown[], how?: SubmitAllCall<unknown>) => sendAll(entry, 'work', all, how),
@@ -156,9 +156,10 @@ export function createVerbs(parts: VerbsParts): Verbs {
   return verbs as unknown as Verbs;
 }
 
-async function asResult(asked: Promise<unknown>): Promise<{ ok: true; value: unknown } | { ok: false; error: Error }> {
+type Result = { ok: true; value: unknown } | { ok: false; error: unknown };
+async function asResult(ask: () => Promise<unknown>): Promise<Result> {
   try {
-    return { ok: true, value: await asked };
+    return { ok: true, value: await ask() };
   } catch (error) {
     if (error instanceof Failure || isBusError(error)) return { ok: false, error };
     throw error;

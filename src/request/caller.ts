@@ -2,7 +2,6 @@
 import { isBusError } from '../base/errors';
 import { check } from '../contract/check';
 import type { Request } from '../contract/types';
-import { callSite, fromCaller, type CallSite } from '../delivery/call-site';
 import { currentScope, type Scopes } from '../delivery/context';
 import { encodeBody } from '../format/codec';
 import { printEnvelope } from '../format/envelope-printer';
@@ -26,8 +25,8 @@ export interface CallerParts extends SendParts {
   readonly timeoutMs: (entry: Request) => number;
 }
 export interface Caller extends ReplyHandler {
-  /** Sends a request, and resolves with its reply. `site` is the place of the call, for the stacks of errors. */
-  ask(entry: Request, input: unknown, options?: AskOptions, site?: CallSite): Promise<unknown>;
+  /** Sends a request, and resolves with its reply. */
+  ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown>;
   /** Returns the requests without a reply, for operators. */
   open(): Iterable<OpenCall>;
   /** Ends all open requests with Closed. */
@@ -48,14 +47,9 @@ export function createCaller(parts: CallerParts): Caller {
   let closedMs: number | undefined;
 
   /** Creates only one promise for each request, since each promise costs time. An error thrown inside rejects it. */
-  function ask(
-    entry: Request,
-    input: unknown,
-    options: AskOptions = {},
-    site: CallSite = callSite(ask),
-  ): Promise<unknown> {
+  function ask(entry: Request, input: unknown, options: AskOptions = {}): Promise<unknown> {
     return new Promise((resolve, end) => {
-      const reject = (error: unknown): void => end(fromCaller(withOrigin(error, entry), site));
+      const reject = (error: unknown): void => end(withOrigin(error, entry));
       try {
         start(entry, input, options, resolve, reject);
       } catch (error) {

@@ -205,13 +205,17 @@ test('instances returns the known instances, and health the state of this one', 
   expect(verbs.health()).toEqual({ live: true, ready: true, reasons: [] });
 });
 
-test.each(['request', 'tryRequest'] as const)(
-  '%s records the line of its caller, without a frame of its own',
-  (verb) => {
-    let stack = '';
-    const ask: VerbsParts['caller']['ask'] = async (_entry, _input, _options, site) => (stack = site?.stack ?? '');
+test.each(['request', 'tryRequest', 'requestAll'] as const)(
+  'an error of %s has the line of its caller, without a frame of the bus',
+  async (verb) => {
+    const ask = () =>
+      new Promise((_, reject) => setImmediate(() => reject(new BusError('Cancelled', 'aborted', { reason: 'test' }))));
     const { verbs } = open({ caller: { ask } });
-    void verbs[verb](photos.add, 1);
-    expect(stack.split('\n')[1]).toContain('verbs.test.ts:');
+    async function userCode(): Promise<unknown> {
+      return await verbs[verb](photos.add, 1);
+    }
+    const result = (await userCode().catch((error: unknown) => ({ error }))) as { error: Error } | { error: Error }[];
+    const { error } = Array.isArray(result) ? (result[0] ?? { error: undefined }) : result;
+    expect(error?.stack?.split('--- called from ---')[1]?.trim()).toMatch(/^at (async )?userCode \(.*verbs\.test/);
   },
 );

@@ -1,33 +1,67 @@
-import { callSite, fromCaller, located } from '../../src/delivery/call-site';
+import { located, withPlace } from '../../src/delivery/call-site';
 
-const site = (place: string) => ({ stack: `Error\n    at ${place} (app.ts:1:1)` });
+const place = (frame: string): string => `Error\n    at ${frame} (app.ts:1:1)`;
 const late = (): Error => Object.assign(new Error('late'), { stack: 'Error: late\n    at timer (bus.ts:1:1)' });
+/** Rejects later, from a turn of the event loop that has no frame of the caller. */
+const failLater = (): Promise<never> => new Promise((_, reject) => setImmediate(() => reject(late())));
 
 test('an error that ends several calls has the line of each caller', () => {
   const shared = Object.assign(late(), { code: 'Closed' });
-  const [one, other] = ['first', 'second'].map((place) => fromCaller(shared, site(place)) as typeof shared);
+  const [one, other] = ['async first', 'second'].map((frame, n) => {
+    return withPlace(shared, place(frame).replace('app', `app${n}`)) as typeof shared;
+  });
   expect(one).toBe(shared);
-  expect(one?.stack).toMatch(/^Error: late\n +at timer .*\n.*called from.*\n +at first/);
+  expect(one?.stack).toMatch(/^Error: late\n +at timer .*\n.*called from.*\n +at async first/);
   expect(other?.stack).toContain('at second');
-  expect(other?.stack).not.toContain('at first');
+  expect(other?.stack).not.toContain('first');
   expect(other).toMatchObject({ message: 'late', code: 'Closed' });
   expect(other).toBeInstanceOf(Error);
 });
 
 test('stacks that have the line, non-errors and frozen errors stay unchanged', () => {
-  const error = Object.assign(late(), { stack: 'Error: late\n    at first (app.ts:1:1)' });
+  const error = Object.assign(late(), { stack: 'Error: late\n    at first (app.ts:1:27)' });
   const before = error.stack;
-  expect(fromCaller(error, site('first'))).toBe(error);
+  expect(withPlace(error, place('async first'))).toBe(error);
   expect(error.stack).toBe(before);
-  expect(fromCaller('full', site('first'))).toBe('full');
+  expect(withPlace('full', place('first'))).toBe('full');
   const frozen = Object.freeze(late());
-  expect(fromCaller(frozen, site('first'))).toBe(frozen);
+  expect(withPlace(frozen, place('first'))).toBe(frozen);
 });
 
-test('the call site does not contain the verb itself', () => {
-  const verb = () => callSite(verb);
-  expect(verb().stack).toContain('call-site.test.ts');
-  expect(verb().stack).not.toContain('src/delivery/call-site');
+describe.each(['counted', 'not counted'])('a located verb that is %s', (how) => {
+  const count = how === 'counted' ? { begin: () => ({ end: () => undefined }) } : undefined;
+  const call = located(failLater, count);
+  type Wait = (fail: () => Promise<never>) => Promise<unknown>;
+  const waits: Readonly<Record<string, Wait>> = {
+    await: async (fail) => await fail(),
+    catch: async (fail) => await fail().catch((error: unknown) => Promise.reject(error as Error)),
+    then: async (fail) => await fail().then(() => 0),
+    'Promise.all': async (fail) => await Promise.all([1, fail()]),
+    'Promise.race': async (fail) => await Promise.race([fail(), new Promise(() => undefined)]),
+    'a returned promise': async (fail) => await (() => fail())(),
+  };
+  test.each(Object.entries(waits))('adds the line of a caller that waits with %s', async (_how, wait) => {
+    async function userCode(): Promise<unknown> {
+      return await wait(call);
+    }
+    const error = (await userCode().catch((thrown: unknown) => thrown)) as Error;
+    const [own = '', frames = ''] = (error.stack ?? '').split('--- called from ---');
+    expect(own).toBe('Error: late\n    at timer (bus.ts:1:1)\n    ');
+    expect(frames).toMatch(/at (async )?(Object\.)?userCode \(.*call-site\.test/);
+    expect(frames).not.toMatch(/node:internal|src\/delivery/);
+  });
+
+  test('leaves the stack of an error that was thrown before anything was awaited', async () => {
+    const check = located((): Promise<never> => {
+      throw new Error('bad argument');
+    }, count);
+    async function userCode(): Promise<unknown> {
+      return await check();
+    }
+    const error = (await userCode().catch((thrown: unknown) => thrown)) as Error;
+    expect(error.stack).toMatch(/at (Object\.)?userCode \(/);
+    expect(error.stack).not.toContain('called from');
+  });
 });
 
 test('a located verb resolves with its value', async () => {
