@@ -2,6 +2,7 @@ import { located, withPlace } from '../../src/delivery/call-site';
 
 const place = (frame: string): string => `Error\n    at ${frame} (app.ts:1:1)`;
 const late = (): Error => Object.assign(new Error('late'), { stack: 'Error: late\n    at timer (bus.ts:1:1)' });
+const failNever = (): Promise<number> => Promise.resolve(1);
 /** Rejects later, from a turn of the event loop that has no frame of the caller. */
 const failLater = (): Promise<never> => new Promise((_, reject) => setImmediate(() => reject(late())));
 
@@ -34,9 +35,9 @@ describe.each(['counted', 'not counted'])('a located verb that is %s', (how) => 
   type Wait = (fail: () => Promise<never>) => Promise<unknown>;
   const waits: Readonly<Record<string, Wait>> = {
     await: async (fail) => await fail(),
-    catch: async (fail) => await fail().catch((error: unknown) => Promise.reject(error as Error)),
-    then: async (fail) => await fail().then(() => 0),
-    'Promise.all': async (fail) => await Promise.all([1, fail()]),
+    'catch()': async (fail) => await fail().catch((error: unknown) => Promise.reject(error as Error)),
+    'then()': async (fail) => await fail().then(() => 0),
+    'Promise.all': async (fail) => await Promise.all([failNever(), fail()]),
     'Promise.race': async (fail) => await Promise.race([fail(), new Promise(() => undefined)]),
     'a returned promise': async (fail) => await (() => fail())(),
   };
