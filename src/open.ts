@@ -48,7 +48,7 @@ export async function openBus(options: OpenOptions): Promise<Bus> {
   try {
     return (await openWithPorts(options)).bus;
   } catch (error) {
-    throw fromCaller(error, openBus);
+    throw fromCaller(error);
   }
 }
 

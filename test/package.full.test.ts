@@ -243,9 +243,7 @@ describe('the package', () => {
     `;
     const folder = project('stack', { 'package.json': '{}', 'main.js': code });
     const frames = await node(folder, 'main.js', path.join(folder, 'bus'));
-    expect(frames).toMatch(
-      /^at async add \(.*\/stack\/main\.js:6:\d+\)\nat async tryToAdd \(.*\/stack\/main\.js:7:\d+\)\n$/,
-    );
+    expect(frames).toMatch(/^at add \(.*\/stack\/main\.js:6:\d+\)\nat tryToAdd \(.*\/stack\/main\.js:7:\d+\)\n$/);
   }, 240_000);
 
   interface Loaded {

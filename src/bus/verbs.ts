@@ -5,7 +5,7 @@ import type { Notices } from '../base/notices';
 import type { Broadcaster } from '../broadcast/broadcaster';
 import type { EventSubscriptions } from '../broadcast/event-subscriptions';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
-import { fromCaller, located } from '../delivery/call-site';
+import { Captures, fromCaller, located } from '../delivery/call-site';
 import { currentScope, type Peer, type Scope, type Scopes } from '../delivery/context';
 import type { Run } from '../delivery/deliver';
 import type { Topic } from '../ports/log';
@@ -50,16 +50,14 @@ export type Verbs = Omit<Bus, 'close' | typeof Symbol.asyncDispose>;
 export function createVerbs(parts: VerbsParts): Verbs {
   const { self, notices, scopes, phase, health, caller, peers, sender, broadcaster, subscriptions } = parts;
 
+  const captures = new Captures(parts.clock);
   function ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
     phase.mustBeOpen();
     mustBe(entry, 'request');
     checkCall('request', entry, options);
     return caller.ask(entry, input, options);
   }
-  async function tryRequest(entry: Request, input: unknown, options?: AskOptions): Promise<Result> {
-    const result = await asResult(async () => ask(entry, input, options));
-    return result.ok ? result : { ok: false, error: fromCaller(result.error, tryRequest) };
-  }
+  const request = located(captures, ask);
   async function askAll(entry: Request, input: unknown, options?: AskOptions) {
     phase.mustBeOpen();
     mustBe(entry, 'request');
@@ -67,17 +65,18 @@ export function createVerbs(parts: VerbsParts): Verbs {
     const found = await findAllInstances(parts, entry, options);
     return Promise.all(
       found.instances.map(async (instance) => {
-        const result = await asResult(async () => ask(entry, input, { ...found.options, to: instance.name }));
+        const result = await asResult(ask(entry, input, { ...found.options, to: instance.name }));
         return { from: peerOfInstance(instance), ...result };
       }),
     );
   }
-  async function requestAll(entry: Request, input: unknown, options?: AskOptions) {
+  async function requestAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
+    const place = captures.take();
     try {
       const results = await askAll(entry, input, options);
-      return results.map((result) => (result.ok ? result : { ...result, error: fromCaller(result.error, requestAll) }));
+      return results.map((result) => (result.ok ? result : { ...result, error: fromCaller(result.error, place) }));
     } catch (error) {
-      throw fromCaller(error, requestAll);
+      throw fromCaller(error, place);
     }
   }
   type Kept = 'work' | 'event';
@@ -118,31 +117,40 @@ export function createVerbs(parts: VerbsParts): Verbs {
   // The interface has the types of the verbs. Inside, a value is unknown until a schema has checked it.
   const verbs = {
     self,
-    request: located(ask),
-    tryRequest,
+    request,
+    tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(request(entry, input, options)),
     requestAll,
-    submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how), pending),
+    submit: located(
+      captures,
+      (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how),
+      pending,
+    ),
     submitAll: located(
+      captures,
       (entry: AnyEntry, all: readonly unknown[], how?: SubmitAllCall<unknown>) => sendAll(entry, 'work', all, how),
       pending,
     ),
-    broadcast: located(async (entry: AnyEntry, input: unknown, options?: object) => {
+    broadcast: located(captures, async (entry: AnyEntry, input: unknown, options?: object) => {
       phase.mustBeOpen();
       mustBe(entry, 'broadcast');
       checkCall('broadcast', entry, options);
       return broadcaster.broadcast(entry, input);
     }),
     publish: located(
+      captures,
       (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how),
       pending,
     ),
     publishAll: located(
+      captures,
       (entry: AnyEntry, all: readonly unknown[], how?: SubmitAllCall<unknown>) => sendAll(entry, 'event', all, how),
       pending,
     ),
-    flush: located(flush),
-    listen: located((entry: Event, how: ListenOptions | Run, run?: Run) => phase.start(listen(entry, how, run))),
-    serve: located(async (contract: AnyContract, handlers: object, options?: LooseServeOptions) => {
+    flush: located(captures, flush),
+    listen: located(captures, (entry: Event, how: ListenOptions | Run, run?: Run) =>
+      phase.start(listen(entry, how, run)),
+    ),
+    serve: located(captures, async (contract: AnyContract, handlers: object, options?: LooseServeOptions) => {
       phase.mustBeOpen();
       mustBeContract(contract, 'bus.serve');
       return phase.start(parts.serveContract(contract, handlers, options));
@@ -156,10 +164,9 @@ export function createVerbs(parts: VerbsParts): Verbs {
   return verbs as unknown as Verbs;
 }
 
-type Result = { ok: true; value: unknown } | { ok: false; error: unknown };
-async function asResult(ask: () => Promise<unknown>): Promise<Result> {
+async function asResult(asked: Promise<unknown>): Promise<{ ok: true; value: unknown } | { ok: false; error: Error }> {
   try {
-    return { ok: true, value: await ask() };
+    return { ok: true, value: await asked };
   } catch (error) {
     if (error instanceof Failure || isBusError(error)) return { ok: false, error };
     throw error;

@@ -2,23 +2,50 @@
  * Adds the line of the caller to the stacks of errors. An error that a socket or a timer causes has only frames of the
  * bus in its stack.
  *
- * The line is read when the call fails, from the `await` that waits for it, so that a call that succeeds costs nothing.
- * A capture at each call would take 2 to 3 µs. A caller that waits with `then`, `catch` or `Promise.all` is found if it
- * is itself awaited, and one that does not wait is not found (https://v8.dev/docs/stack-trace-api#async-stack-traces).
+ * A capture of the stack takes 2 to 3 µs, a tenth of a request, so only {@link capturesPerSecondMax} calls are captured
+ * in a second. The errors of the others get the line that awaits the call, which V8 knows when the call fails
+ * (https://v8.dev/docs/stack-trace-api#async-stack-traces). They get none if nothing awaits the call then.
  */
+import type { Clock } from '../base/clock';
 import { isError } from '../base/errors';
 
-/** Any function. Only its stack frame is used. */
-type AnyFunction = (...args: never[]) => unknown;
+/** Maximum captures of a bus in one second. They take half a percent of one processor. */
+export const capturesPerSecondMax = 2_000;
+/** The folder of the bus, whose frames are left out. */
+const ownFolder = __dirname.replace(/[^\\/]*$/, '');
 
-/**
- * Returns the error with the line of the caller of `verb` in its stack. Must be called by `verb` itself, after its
- * wait has failed. Returns a copy when the error already has another caller's line.
- */
-export function fromCaller(thrown: unknown, verb: AnyFunction): unknown {
-  const place: { readonly stack?: string } = {};
-  Error.captureStackTrace(place, verb);
-  return withPlace(thrown, place.stack);
+interface Captured {
+  readonly stack?: string;
+}
+/** Counts the captures of the last second. */
+export class Captures {
+  #second = -Infinity;
+  #left = 0;
+  constructor(private readonly clock: Pick<Clock, 'mono'>) {}
+
+  /** Returns the place of the call that runs now, or undefined when this second had its captures. */
+  take(): Captured | undefined {
+    const second = Math.floor(this.clock.mono() / 1_000);
+    if (second !== this.#second) [this.#second, this.#left] = [second, capturesPerSecondMax];
+    return this.#left-- > 0 ? capture() : undefined;
+  }
+}
+/** Captures the stack. It is formatted on first read, so that a call that succeeds does not pay for the formatting. */
+function capture(): Captured {
+  const place = {};
+  Error.captureStackTrace(place, capture);
+  return place;
+}
+/** Returns the frames of the caller's code. Empty when there are none. */
+function callersOf({ stack = '' }: Captured): readonly string[] {
+  const frames = stack.split('\n').filter((line) => /^\s+at (?!.*\bnode:internal\/)/.test(line));
+  return frames.filter((line) => !line.includes(ownFolder));
+}
+
+/** Returns the error with the captured place of the call, or with the line that awaits the call that fails now. */
+export function fromCaller(thrown: unknown, place: Captured = {}): unknown {
+  const frames = callersOf(place);
+  return withFrames(thrown, frames.length > 0 ? frames : callersOf(capture()));
 }
 
 /**
@@ -27,14 +54,15 @@ export function fromCaller(thrown: unknown, verb: AnyFunction): unknown {
 const ownStacks = new WeakMap<Error, string>();
 const header = '    --- called from ---';
 
-/** Returns the error with the frames of the stack `place` added to its own. */
-export function withPlace(thrown: unknown, place = ''): unknown {
+/**
+ * Returns the error with the frames of the caller added to its stack. Returns a copy when the error already has another
+ * caller's frames.
+ */
+export function withFrames(thrown: unknown, frames: readonly string[]): unknown {
   try {
     if (!isError(thrown) || typeof thrown.stack !== 'string') return thrown;
-    const frames = place.split('\n').filter((line) => /^\s+at (?!.*\bnode:internal\/)/.test(line));
     const own = ownStacks.get(thrown) ?? thrown.stack;
-    // a frame of Promise.all has no line
-    const [line] = /[^\s(]+:\d+(?=:\d+\)?$)/m.exec(frames.join('\n')) ?? [];
+    const line = lineOf(frames);
     // an error that was thrown before the first `await` of the call has the line already
     if (line === undefined || own.includes(`${line}:`)) return thrown;
     const error = ownStacks.has(thrown) ? copyOf(thrown) : thrown;
@@ -51,6 +79,10 @@ export function withPlace(thrown: unknown, place = ''): unknown {
   }
 }
 
+/** Returns the first line of code in the frames, as `file:line`. A frame of `Promise.all` has none. */
+function lineOf(frames: readonly string[]): string | undefined {
+  return /[^\s(]+:\d+(?=:\d+\)?$)/m.exec(frames.join('\n'))?.[0];
+}
 function copyOf(error: Error): Error {
   const { stack: _stack, ...fields } = Object.getOwnPropertyDescriptors(error);
   // Created with the prototype of the error, so that `instanceof` works on the copy.
@@ -67,32 +99,25 @@ export interface CallCount {
  * calls.
  */
 export function located<A extends readonly unknown[], R>(
+  captures: Captures,
   verb: (...args: A) => Promise<R>,
   count?: CallCount,
 ): (...args: A) => Promise<R> {
-  function fail(error: unknown): never {
-    throw fromCaller(error, fail);
-  }
   function begun(args: A): Promise<R> {
     try {
       return verb(...args);
     } catch (error) {
-      return Promise.reject(error as Error); // an error with the line of the caller, since nothing was awaited
+      return Promise.reject(error as Error); // thrown as it is, and located below
     }
   }
-  // `then` makes one promise, an async function two
-  if (!count) return (...args) => begun(args).then(undefined, fail);
   return (...args) => {
-    const counted = count.begin();
-    return begun(args).then(
-      (value) => {
-        counted.end();
-        return value;
-      },
-      function failCounted(error: unknown) {
-        counted.end();
-        throw fromCaller(error, failCounted);
-      },
-    );
+    const counted = count?.begin();
+    const place = captures.take();
+    const onEnd = counted && ((value: R): R => (counted.end(), value));
+    // `then` makes one promise, an async function two
+    return begun(args).then(onEnd, (error: unknown) => {
+      counted?.end();
+      throw fromCaller(error, place);
+    });
   };
 }
