@@ -124,7 +124,9 @@ export async function openEventSubscription(parts: EventSubscriptionParts, topic
     const decoded = decodeValue(record.value, parts.bodyDepthMax);
     if (!decoded.ok)
       return notices.emit({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
-    const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
+    parts.counters?.of(entry)?.received(clock.now());
+    const acceptedMs = record.timeMs;
+    const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent, acceptedMs };
     // Events without a key have no order. They share a fixed number of lanes, so that not all run at once.
     const lane = record.key
       ? `${record.partition} ${Buffer.from(record.key).toString('latin1')}`

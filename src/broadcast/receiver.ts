@@ -83,7 +83,9 @@ export function createBroadcastReceiver(parts: DeliverParts): BroadcastReceiver 
     const decoded = decodeBody(body, parts.bodyDepthMax);
     if (!decoded.ok) return drop(envelope, `the body cannot be decoded: ${decoded.reason}`);
     if (notices.watched) notices.emit({ type: 'received', kind: 'broadcast', entry, id });
-    const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
+    const acceptedMs = clock.now();
+    parts.counters?.of(entry)?.received(acceptedMs);
+    const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent, acceptedMs };
     const { gate } = handler;
     const close = (): void => drop(envelope, 'its handler was closed before it was started');
     gate.wait(close);

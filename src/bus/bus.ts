@@ -4,7 +4,9 @@ import { createBroadcaster } from '../broadcast/broadcaster';
 import { createBroadcastReceiver } from '../broadcast/receiver';
 import type { AnyEntry, Request } from '../contract/types';
 import { openScopes } from '../delivery/context';
+import { openCounters } from '../delivery/counters';
 import type { DeliverParts } from '../delivery/deliver';
+import { openOutgoing } from '../delivery/outgoing';
 import { incarnation as drawIncarnation, idMaker } from '../format/id';
 import { parseGroup, queueOf } from '../format/names';
 import { createAnswerer } from '../request/answerer';
@@ -50,17 +52,18 @@ export function buildBus(parts: BusParts): BuiltBus {
   const queueStats = () => [...queues].map((queue) => ({ queue: queue.name, ...queue.stats() }));
   const health = openHealth(clock, notices, live, queueStats);
 
-  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax };
+  const [counters, outgoing] = [openCounters(clock), openOutgoing(clock)];
+  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax, counters };
   const answerer = createAnswerer({ ...deliverParts, messenger, self: self.instance, messageBytesMax });
   const receiver = createBroadcastReceiver(deliverParts);
   const subscriptions = openEventSubscriptions({ ...deliverParts, log, drainMs });
 
   const peers = openPeers<OpenCall>(registry, clock, notices);
-  const sendParts = { clock, random, notices, scopes, messageBytesMax, bodyDepthMax, incarnation };
-  const outgoing = { ...sendParts, messenger, self: self.instance, nextPosition, makeId };
+  const sendParts = { clock, random, notices, scopes, messageBytesMax, bodyDepthMax, incarnation, outgoing };
+  const packetParts = { ...sendParts, messenger, self: self.instance, nextPosition, makeId };
   const timeoutMs = ({ name, options }: Request): number => timeoutNow(live, name, options);
-  const caller = createCaller({ ...outgoing, peers, timeoutMs });
-  const broadcaster = createBroadcaster(outgoing);
+  const caller = createCaller({ ...packetParts, peers, timeoutMs });
+  const broadcaster = createBroadcaster(packetParts);
   const retention = new RetentionWatch({ clock, random, log, notices });
   const publishes = (topic: Topic): void => retention.publishes(topic);
   const { reached, spool } = parts;
@@ -112,6 +115,8 @@ export function buildBus(parts: BusParts): BuiltBus {
     answerer,
     caller,
     entries,
+    counters,
+    outgoing,
     now: () => clock.now(),
     mono: () => clock.mono(),
   });

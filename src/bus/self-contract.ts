@@ -3,7 +3,10 @@ import { isBusError, errorMessage, type Issue } from '../base/errors';
 import { check } from '../contract/check';
 import { defineModule, request, unchecked } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
+import type { Counters, EntryCounts } from '../delivery/counters';
 import type { Handlers } from '../delivery/handler';
+import type { HandlerLimits } from '../delivery/limiter';
+import type { Outgoing, OutgoingCounts } from '../delivery/outgoing';
 import type { Active, Answerer } from '../request/answerer';
 import type { Caller } from '../request/caller';
 import type { QueueStats } from '../work/types';
@@ -22,6 +25,15 @@ export interface InstanceStatus {
   readonly requests: readonly RequestStatus[];
   /** Requests of this instance that have no reply yet. */
   readonly pending: readonly PendingStatus[];
+  /**
+   * Messages of the last minute that this instance received, by entry, and the times of its handlers. Instances of
+   * earlier versions do not report these and the fields below.
+   */
+  readonly entries?: readonly EntryCounts[];
+  /** Messages of the last minute that this instance sent, by entry and outcome. */
+  readonly outgoing?: readonly OutgoingCounts[];
+  /** Handlers of the requests that this instance serves. */
+  readonly limits?: readonly HandlerLimits[];
 }
 /** A request that this instance received. */
 export interface RequestStatus {
@@ -67,6 +79,8 @@ export interface SelfParts {
   readonly answerer: Answerer;
   readonly caller: Caller;
   readonly entries: ReadonlyMap<string, AnyEntry>;
+  readonly counters: Pick<Counters, 'read'>;
+  readonly outgoing: Pick<Outgoing, 'read'>;
   readonly now: () => number;
   /** Returns the time by the monotonic clock, in ms. */
   readonly mono: () => number;
@@ -88,6 +102,9 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
         reached: call.reached,
         ageMs: parts.now() - call.startedMs,
       })),
+      entries: parts.counters.read(),
+      outgoing: parts.outgoing.read(),
+      limits: parts.answerer.limits(),
     }),
     activity: () => activityOf({ ...parts, queues: () => parts.status().queues }),
     async check({ entry, body }) {

@@ -133,6 +133,8 @@ export interface Facts {
   readonly place?: { readonly partition: number; readonly offset: number } | undefined;
   /** True when the message is kept until it was handled or parked. */
   readonly durable?: boolean;
+  /** Time at which the message was accepted: by the log, or by this instance for requests. In ms since 1970. */
+  readonly acceptedMs?: number;
 }
 
 /** Context of one delivery. Its parts are created on first use, because most handlers use only two of them. */

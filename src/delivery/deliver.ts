@@ -6,6 +6,7 @@ import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
 import { ParkSignal, type DeliveryContext, type Facts, type Scope, type Scopes } from './context';
+import type { Counters, Ending, EntryCounters } from './counters';
 import { DerivedIds } from './derived-ids';
 import type { Middleware, Settlement } from './middleware';
 
@@ -18,6 +19,8 @@ export interface DeliverParts {
   readonly calls?: Set<Pick<Facts, 'entry' | 'id'>> | undefined;
   /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
+  /** Counts handler calls by entry. Default: they are not counted. */
+  readonly counters?: Counters | undefined;
 }
 /** A handler as the bus stores it. It gets the body and the context, and returns the reply or nothing. */
 export type Run = (body: unknown, context: DeliveryContext) => unknown;
@@ -53,6 +56,7 @@ class Call implements Scope {
   open = true;
   /** Start of the call by the monotonic clock. */
   readonly #startedMs: number;
+  readonly #counters: EntryCounters | undefined;
   #by: 'check' | 'handler' = 'check';
   #ids: DerivedIds | undefined;
 
@@ -64,6 +68,7 @@ class Call implements Scope {
     private readonly context: DeliveryContext,
   ) {
     this.#startedMs = parts.clock.mono();
+    this.#counters = parts.counters?.of(entry.name);
   }
 
   get id(): string {
@@ -85,6 +90,8 @@ class Call implements Scope {
 
   start(raw: unknown): Outcome | Promise<Outcome> {
     const { parts, entry, facts } = this;
+    const { attempt, acceptedMs } = facts;
+    if (attempt === 1 && acceptedMs !== undefined) this.#counters?.started(parts.clock.now(), acceptedMs);
     try {
       const body = check(entry.schemas.input, raw, 'input', entry.name);
       const value =
@@ -120,6 +127,7 @@ class Call implements Scope {
     const { parts, entry, facts, context } = this;
     parts.calls?.delete(facts);
     const isStarted = outcome.ok || !(outcome.error instanceof NotStarted);
+    if (isStarted) this.#counters?.ended(parts.clock.now(), parts.clock.mono() - this.#startedMs, endingOf(outcome));
     // A failed call is reported to watchers of failures too.
     if (isStarted && (!outcome.ok || parts.notices.watched))
       report(parts, entry, facts, context, this.#startedMs, outcome);
@@ -192,15 +200,19 @@ function report(
     id: facts.id,
     attempt: context.attempt,
     tookMs: tookMs(parts.clock, startedMs),
-    outcome: outcome.ok ? 'done' : howItFailed(outcome.error),
+    outcome: endingOf(outcome),
     ...(facts.durable && { durable: true }),
     ...(!outcome.ok && { error: errorMessage(outcome.error), thrown: outcome.error }),
   });
 }
 
+function endingOf(outcome: Outcome): Ending {
+  return outcome.ok ? 'done' : howItFailed(outcome.error);
+}
+
 /**
- * Returns the outcome for the notice. Declared failures and parking are intended by the handler, so they do not count
- * as failed.
+ * Returns the outcome for notices and counters. Declared failures and parking are intended by the handler, so they do
+ * not count as failed.
  */
 function howItFailed(error: unknown): 'failure' | 'parked' | 'failed' {
   if (error instanceof Failure) return 'failure';

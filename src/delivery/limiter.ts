@@ -3,6 +3,7 @@
 export interface Limiter {
   readonly concurrency: number;
   readonly running: number;
+  readonly perSecond: number;
   mayStart(nowMs: number): boolean;
   /** Returns the time until the rate allows the next start, in ms. Returns 0 when it allows one now. */
   delayMs(nowMs: number): number;
@@ -16,6 +17,15 @@ export interface LimiterLimits {
   readonly concurrency: number;
   /** Maximum number of starts in a second. Default Infinity. After a pause, one second's worth can start at once. */
   readonly perSecond?: number | undefined;
+}
+/** Handlers of an entry at one instance. */
+export interface HandlerLimits {
+  readonly entry: string;
+  readonly running: number;
+  /** Maximum number of running handlers. */
+  readonly concurrency: number;
+  /** Maximum number of handlers started in a second; null when there is none. */
+  readonly perSecond: number | null;
 }
 
 export function createLimiter(limits: LimiterLimits): Limiter {
@@ -42,6 +52,9 @@ export function createLimiter(limits: LimiterLimits): Limiter {
     },
     get running() {
       return running;
+    },
+    get perSecond() {
+      return perSecond;
     },
     mayStart: (nowMs) => running < concurrency && delayMs(nowMs) === 0,
     delayMs,

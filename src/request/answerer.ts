@@ -5,7 +5,7 @@ import { BusError, Failure, isBusError, errorMessage, type BusCode, type BusDeta
 import { limits } from '../base/limits';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Outcome } from '../delivery/deliver';
-import type { LimiterLimits } from '../delivery/limiter';
+import type { HandlerLimits, LimiterLimits } from '../delivery/limiter';
 import { peerOf } from '../delivery/peer';
 import { createSenderPositions } from '../delivery/sender-positions';
 import { decodeBody } from '../format/codec';
@@ -41,6 +41,8 @@ export interface Answerer {
   gone(address: string): void;
   /** Returns the requests that wait or run here, for operators. */
   active(): Iterable<Active>;
+  /** Returns the handlers of each entry, for operators. */
+  limits(): readonly HandlerLimits[];
   /** True when a handler runs. Waiting requests do not count, since they cannot start now. */
   readonly busy: boolean;
   /**
@@ -91,8 +93,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     const bytes = body.length;
     // Check the room before decoding the body, so that a refusal stays cheap however large the request is.
     if (!line.hasRoom(bytes)) return overloaded(envelope, from, line);
-    const facts = factsOf(envelope, line.served.entry.options.idempotent);
     const arrivedMs = clock.now();
+    const facts = factsOf(envelope, arrivedMs, line.served.entry.options.idempotent);
     if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
     const decoded = decodeBody(body, parts.bodyDepthMax);
     if (!decoded.ok) {
@@ -120,6 +122,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     };
     active.set(id, one);
     unstarted.delete(id);
+    parts.counters?.of(entry)?.received(arrivedMs);
     if (notices.watched) notices.emit({ type: 'received', kind: 'request', entry, id });
     line.take(one);
   }
@@ -186,6 +189,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     send(envelope, from, how, body);
   }
   function overloaded(envelope: Envelope, from: string, { waiting, served }: Line<Active>): void {
+    parts.counters?.of(envelope.entry)?.refused(clock.now());
     const { concurrency } = served.limiter;
     const why = concurrency === 0 ? 'the entry is paused' : `concurrency is ${concurrency}`;
     const where = `${envelope.entry} at ${parts.self} (${why})`;
@@ -236,6 +240,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     },
     request,
     active: () => active.values(),
+    limits: () => [...lines.values()].map((line) => line.limits),
     get busy() {
       for (const { state } of active.values()) if (state === 'running') return true;
       return false;
@@ -289,7 +294,11 @@ function expired({ context }: Active, outcome: Outcome): Outcome {
   return isBusError(reason, 'Timeout') ? { ok: false, by: 'check', error: reason } : outcome;
 }
 
-function factsOf({ id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope, isIdempotent = false): Facts {
-  const source = isIdempotent ? entry : undefined; // another instance can be sent the same request
-  return { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent, source };
+function factsOf(
+  { id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope,
+  acceptedMs: number,
+  isIdempotent = false,
+): Facts {
+  const known = { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent };
+  return { ...known, source: isIdempotent ? entry : undefined, acceptedMs }; // another instance can be sent the same
 }

@@ -3,6 +3,7 @@ import { isBusError } from '../base/errors';
 import { check } from '../contract/check';
 import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
+import type { Outgoing } from '../delivery/outgoing';
 import { encodeBody } from '../format/codec';
 import { printEnvelope } from '../format/envelope-printer';
 import { badTimeout, closed } from './call-errors';
@@ -23,6 +24,8 @@ export interface CallerParts extends SendParts {
   readonly bodyDepthMax?: number | undefined;
   /** Returns the timeout of calls that set none, in ms. */
   readonly timeoutMs: (entry: Request) => number;
+  /** Counts requests by their outcome. Default: they are not counted. */
+  readonly outgoing?: Outgoing | undefined;
 }
 export interface Caller extends ReplyHandler {
   /** Sends a request, and resolves with its reply. */
@@ -48,8 +51,19 @@ export function createCaller(parts: CallerParts): Caller {
 
   /** Creates only one promise for each request, since each promise costs time. An error thrown inside rejects it. */
   function ask(entry: Request, input: unknown, options: AskOptions = {}): Promise<unknown> {
-    return new Promise((resolve, end) => {
-      const reject = (error: unknown): void => end(withOrigin(error, entry));
+    return new Promise((accept, end) => {
+      const counter = parts.outgoing?.of(entry);
+      const begunMs = clock.now();
+      const resolve = (value: unknown): void => {
+        const nowMs = clock.now();
+        counter?.succeeded(nowMs);
+        counter?.took(nowMs, begunMs);
+        accept(value);
+      };
+      const reject = (error: unknown): void => {
+        counter?.failed(clock.now(), error);
+        end(withOrigin(error, entry));
+      };
       try {
         start(entry, input, options, resolve, reject);
       } catch (error) {

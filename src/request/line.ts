@@ -5,7 +5,7 @@ import { deferred, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Request } from '../contract/types';
 import type { Run } from '../delivery/deliver';
-import type { Limiter, LimiterLimits } from '../delivery/limiter';
+import type { HandlerLimits, Limiter, LimiterLimits } from '../delivery/limiter';
 
 /** One request entry as this instance serves it. */
 export interface ServedRequest {
@@ -105,6 +105,11 @@ export class Line<T extends Waiting> {
       }
     }
     this.#isStarting = false;
+  }
+  get limits(): HandlerLimits {
+    const { entry, limiter } = this.served;
+    const { running, concurrency, perSecond } = limiter;
+    return { entry: entry.name, running, concurrency, perSecond: perSecond === Infinity ? null : perSecond };
   }
   setLimits(changed: LimiterLimits): void {
     this.served.limiter.change(changed);

@@ -59,16 +59,24 @@ export function openSender(parts: SenderParts): Sender {
     }
     if (inputs.length === 0) return [];
     if (inputs.length > limits.sendingMax) throw tooMany(entry, inputs.length);
-    const queue = queueOf(entry);
-    queue.mustHaveRoom(inputs.length);
-    const chosen = chosenIn(options.ids);
-    const answers = await (chosen
-      ? chosenOrFailed(chosen, () => queue.send(inputs.length, how, encode(entry, inputs, how, chosen)))
-      : queue.send(inputs.length, how, encode(entry, inputs, how)));
-    if (parts.notices.watched) {
-      for (const { id } of answers) parts.notices.emit({ type: 'sent', kind: entry.kind, entry: entry.name, id });
+    const counter = parts.outgoing?.of(entry);
+    try {
+      const queue = queueOf(entry);
+      queue.mustHaveRoom(inputs.length);
+      const chosen = chosenIn(options.ids);
+      const answers = await (chosen
+        ? chosenOrFailed(chosen, () => queue.send(inputs.length, how, encode(entry, inputs, how, chosen)))
+        : queue.send(inputs.length, how, encode(entry, inputs, how)));
+      if (parts.notices.watched) {
+        for (const { id } of answers) parts.notices.emit({ type: 'sent', kind: entry.kind, entry: entry.name, id });
+      }
+      counter?.succeeded(parts.clock.now(), answers.length);
+      if (!outbox.forwarded) return answers;
+      return await forwarded(outbox, queue.topic.name, answers, options);
+    } catch (error) {
+      counter?.failed(parts.clock.now(), error);
+      throw error;
     }
-    return outbox.forwarded ? forwarded(outbox, queue.topic.name, answers, options) : answers;
   }
 
   /** Returns the ids of a call, if the caller gives them, or if they are derived from the message that is handled. */

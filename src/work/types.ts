@@ -7,6 +7,8 @@ import type { AnyEntry, RetryKind } from '../contract/types';
 import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { MakeIdWindow } from '../delivery/id-window';
+import type { HandlerLimits } from '../delivery/limiter';
+import type { Outgoing } from '../delivery/outgoing';
 import type { GroupStart, Log, Topic } from '../ports/log';
 import type { Outbox } from '../ports/outbox';
 import type { GivenIds } from './ids/call-ids';
@@ -96,6 +98,39 @@ export interface Running {
   readonly partition: number;
   readonly offset: number;
 }
+/** Messages of a queue that arrived and were settled at one instance, and its conditions. */
+export interface QueueLoad {
+  /** Time that the counts cover, in ms: about a minute, or the time since this instance consumes the queue. */
+  readonly windowMs: number;
+  /** Messages that were appended to the partitions that this instance owns. */
+  readonly in: number;
+  /** Messages that this instance settled: handled or parked. */
+  readonly out: number;
+  /** Set while clearly more messages arrive than are settled. */
+  readonly growing: Condition | null;
+  /** Set while messages wait and none is settled. */
+  readonly stuck: Condition | null;
+}
+/** A condition of a queue. It begins after it has held for a while, and ends 30 s after it last held. */
+export interface Condition {
+  /** Time since which it holds, in ms since 1970. */
+  readonly sinceMs: number;
+  /** Time at which it last held, in ms since 1970. */
+  readonly heldMs: number;
+}
+/** A message whose last attempt failed, and that waits for the next one. */
+export interface Retrying {
+  readonly id: string;
+  readonly entry: string;
+  readonly key: string | null;
+  readonly attempts: number;
+  /** Time at which the first of these attempts ended in this instance, in ms since 1970. */
+  readonly sinceMs: number;
+  /** Error of the last attempt. */
+  readonly error: string;
+  readonly partition: number;
+  readonly offset: number;
+}
 /** State and counts of a queue at one instance. */
 export interface QueueStats {
   /** Messages in memory that neither run nor wait for another attempt. */
@@ -113,6 +148,11 @@ export interface QueueStats {
   readonly entries: readonly string[];
   /** Entries that this instance does not handle, if it has read messages of them. */
   readonly unserved: readonly Unserved[];
+  /** Rates and conditions. Instances of earlier versions do not report them, nor the fields below. */
+  readonly load?: QueueLoad;
+  readonly limits?: readonly HandlerLimits[];
+  /** Messages in backoff, those that have failed for the longest time first, at most 100. */
+  readonly retrying?: readonly Retrying[];
 }
 /** Messages of an entry that this instance does not handle. They wait, and so do later messages of their keys. */
 export interface Unserved {
@@ -162,6 +202,8 @@ export interface SenderParts {
   readonly bodyDepthMax?: number | undefined;
   /** Retention of the events topic, in ms, used when this sender creates it. Default 7 days. */
   readonly keepMs?: number;
+  /** Counts messages by their outcome. Default: they are not counted. */
+  readonly outgoing?: Outgoing | undefined;
 }
 /** Position of a message in the log. */
 export interface MessagePlace {

@@ -24,6 +24,8 @@ export interface AdmissionParts {
   readonly givenAway: number;
   /** Offers the partition to instances that serve one of the entries. */
   offer(entries: readonly string[]): void;
+  /** Called for each message that is added to the lanes. */
+  received(message: Message): void;
   /** Called when the progress has changed without a message. */
   skipped(): void;
 }
@@ -59,6 +61,7 @@ export class Admission {
   #add(message: Message): void {
     const { queue, room, notices, lanes } = this.parts;
     room.add(message);
+    this.parts.received(message);
     if (notices.watched) notices.received(message);
     if (message.entry !== unreadable && !queue.entries.has(message.entry)) this.unserved.add(message);
     lanes.add(message);

@@ -31,6 +31,7 @@ export function handle(
     source: group,
     place: record,
     durable: true,
+    acceptedMs: record.timeMs,
     from: envelope ? peerOf(envelope.from) : foreign,
     baggage: envelope?.baggage ?? noBaggage,
     traceparent: record.headers['traceparent'] ?? envelope?.traceparent,

@@ -6,7 +6,7 @@ import { closable, deferred, NotStarted } from '../../base/lifecycle';
 import type { Outcome } from '../../delivery/deliver';
 import type { OwnedPartition, Owner } from '../../ports/log';
 import { CommitHealth } from '../progress/committer';
-import { faultOf, handle, runningIn } from './attempt';
+import { faultOf, handle } from './attempt';
 import { openLanes, type Lanes } from './lanes';
 import { unreadable, type Message } from '../message';
 import { attemptOf, attemptsKept } from '../parked/park';
@@ -18,7 +18,7 @@ import { openBuffered } from './read-ahead';
 import { recall } from './recall';
 import { Scheduler } from './scheduler';
 import { Trimming } from './trim';
-import { sumUp } from './unserved';
+import { QueueCounts } from './stats';
 import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, QueueConsumer, ConsumerParts } from '../types';
 
 /**
@@ -69,9 +69,7 @@ class Consumer {
   readonly #handoverMs: number;
   readonly #parking: Parking;
   readonly #trimming: Trimming;
-  #handled = 0;
-  #failed = 0;
-  #parked = 0;
+  readonly #counts: QueueCounts;
 
   constructor(
     private readonly parts: ConsumerParts,
@@ -87,6 +85,9 @@ class Consumer {
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
     const longest = [...this.#retries.values()].map(({ handoverMs }) => handoverMs ?? handoverMsDefault);
     this.#handoverMs = Math.max(0, ...longest);
+    const [lanes, limits, partitions] = [this.#lanes, this.#limits, this.#partitions];
+    const attemptsMax = (message: Message): number => this.#attemptsMax(message);
+    this.#counts = new QueueCounts({ take: parts, queue, lanes, limits, partitions, attemptsMax });
     this.#scheduler = new Scheduler<Message>({
       clock: parts.clock,
       lanes: this.#lanes,
@@ -127,6 +128,7 @@ class Consumer {
       gone: (one) => this.#gone(one),
       again: (same, from) => this.#take(same, from),
       commits: (number, ok, reason) => this.#commitHealth.set(number, ok, reason),
+      received: (message) => this.#counts.received(message),
     };
     const partition = new Partition(parts, owned, begin ?? recall(this.parts, this.queue, retained, owned));
     this.#partitions.set(owned.partition, partition);
@@ -152,20 +154,7 @@ class Consumer {
   }
 
   stats(): QueueStats {
-    return {
-      waiting: this.#lanes.waiting,
-      inBackoff: this.#lanes.inBackoff,
-      running: [...this.#partitions.values()].flatMap(({ running }) =>
-        runningIn(running, (message) => this.#attemptsMax(message)),
-      ),
-      partitions: [...this.#partitions.keys()].toSorted((a, b) => a - b),
-      handled: this.#handled,
-      failed: this.#failed,
-      parked: this.#parked,
-      paused: [...this.#limits].flatMap(([entry, { concurrency }]) => (concurrency === 0 ? entry : [])),
-      entries: [...this.queue.entries.keys()],
-      unserved: sumUp([...this.#partitions.values()].flatMap(({ unserved }) => [...unserved])),
-    };
+    return this.#counts.stats();
   }
 
   trim(): void {
@@ -173,6 +162,7 @@ class Consumer {
   }
 
   end(): void {
+    this.#counts.end();
     this.#scheduler.end();
   }
 
@@ -228,7 +218,7 @@ class Consumer {
     message.context = undefined;
     this.#scheduler.ended(message);
     if (outcome.ok) {
-      this.#handled++;
+      this.#counts.handled++;
       this.#settle(message);
     } else if (outcome.error instanceof NotStarted) this.#again(message, false, notStartedRetryMs, 'in-order');
     else this.#failedOnce(message, faultOf(outcome));
@@ -242,7 +232,7 @@ class Consumer {
   }
 
   #failedOnce(message: Message, error: unknown): void {
-    this.#failed++;
+    this.#counts.failed++;
     message.attempts++;
     message.interrupted = false;
     const attempt = attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance);
@@ -264,7 +254,7 @@ class Consumer {
   /** Parks the message, and settles it only after the append is confirmed. Until then it counts as running. */
   async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
     if (!(await this.#parking.park(message, reason))) return this.#outlived(message, false);
-    this.#parked++;
+    this.#counts.parked++;
     const { entry, id, attempts } = message;
     const how = thrown === undefined ? {} : { thrown };
     this.parts.notices.emit({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });

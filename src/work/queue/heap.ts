@@ -20,6 +20,11 @@ export class Heap<T> {
     return this.#nodes[0]?.at;
   }
 
+  /** Returns all items, in no order. */
+  *items(): Generator<T> {
+    for (const { item } of this.#nodes) yield item;
+  }
+
   add(at: number, item: T): void {
     const node = { at, order: this.#added++, item };
     let index = this.#nodes.length;

@@ -5,6 +5,7 @@
 import { createLimiter, type Limiter } from '../../delivery/limiter';
 import { Fifo } from './fifo';
 import { Heap } from './heap';
+import { Lane, type Shelf } from './lane';
 import { unreadable, type Item } from '../message';
 import type { EntryLimits } from '../types';
 
@@ -33,6 +34,10 @@ export interface Lanes<T extends Item> {
   hungry(partition: number): boolean;
   readonly waiting: number;
   readonly inBackoff: number;
+  /** Returns the messages that wait for another attempt, in no order. */
+  later(): Iterable<T>;
+  /** Returns the number of messages of an entry that run. */
+  running(entry: string): number;
 }
 
 /** Creates the lanes. `may` is called right before a message starts. A refused message waits for `offer`. */
@@ -43,48 +48,6 @@ export function openLanes<T extends Item>(
   return new LaneTable(limits, may);
 }
 
-class Lane<T> {
-  /**
-   * offered: waits for its turn · busy: a message runs or waits for its retry · refused: by `may` · held: unknown
-   * entry.
-   */
-  state: 'empty' | 'offered' | 'busy' | 'refused' | 'held' = 'empty';
-  /** First message, without a queue: most lanes never hold two messages at once. */
-  first: T | undefined;
-  #rest: Fifo<T> | undefined;
-
-  constructor(
-    readonly shelf: Shelf<T>,
-    readonly key: string | null,
-  ) {}
-
-  push(item: T): void {
-    if (this.first) (this.#rest ??= new Fifo()).push(item);
-    else this.first = item;
-  }
-  pushFirst(item: T): void {
-    if (this.first) (this.#rest ??= new Fifo()).pushFirst(this.first);
-    this.first = item;
-  }
-  shift(): T | undefined {
-    const { first } = this;
-    this.first = this.#rest?.shift();
-    return first;
-  }
-  clear(): void {
-    this.first = undefined;
-    this.#rest = undefined;
-  }
-}
-/** Lanes of one partition. */
-interface Shelf<T> {
-  readonly lanes: Map<string, Lane<T>>;
-  readonly refused: Map<number, Lane<T>>;
-  waiting: number;
-  /** Number of offered lanes, by the number of their turn. */
-  readonly offered: number[];
-  open: boolean;
-}
 /** Lanes whose first message is of one entry, in the order in which they were offered. */
 interface Turn<T> {
   readonly number: number;
@@ -120,6 +83,13 @@ class LaneTable<T extends Item> implements Lanes<T> {
 
   get inBackoff(): number {
     return this.#later.size;
+  }
+
+  *later(): Iterable<T> {
+    for (const { item } of this.#later.items()) yield item;
+  }
+  running(entry: string): number {
+    return this.#turns.get(entry)?.limiter.running ?? 0;
   }
 
   add(item: T): void {

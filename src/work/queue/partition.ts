@@ -38,6 +38,8 @@ export interface PartitionParts {
   again(owned: OwnedPartition, begin: Begin): void;
   /** Called when commits have failed for a while, or succeed again. */
   commits(partition: number, ok: boolean, reason: string): void;
+  /** Called for each message that was read. */
+  received(message: Message): void;
 }
 
 export class Partition implements Holder {
@@ -50,6 +52,8 @@ export class Partition implements Holder {
   readonly #room: Room;
   readonly #notices: PartitionNotices;
   readonly #closed = new AbortController();
+  readonly closed: AbortSignal = this.#closed.signal;
+  readonly running: ReadonlySet<Message> = this.#running.all;
   #phase: 'owned' | 'giving' | 'given' | 'lost' = 'owned';
 
   constructor(
@@ -79,6 +83,7 @@ export class Partition implements Holder {
       lanes: parts.lanes,
       room: this.#room,
       clock: take.clock,
+      received: (message) => parts.received(message),
       givenAway: parts.retained.givenAway,
       offer: (entries) => owned.cannotServe(entries),
       notices: this.#notices,
@@ -98,14 +103,12 @@ export class Partition implements Holder {
     if (this.begin.ahead) this.#commits.touch();
   }
 
-  get closed(): AbortSignal {
-    return this.#closed.signal;
-  }
   get retained(): Retained {
     return this.parts.retained;
   }
-  get running(): ReadonlySet<Message> {
-    return this.#running.all;
+  /** Offset that is read next. */
+  get next(): number {
+    return this.#reader.next;
   }
   get unserved(): Iterable<Unserved> {
     return this.#admission.unserved.all();
@@ -224,8 +227,7 @@ export class Partition implements Holder {
   }
 
   #progress(): Progress {
-    const running = this.#running.offsets(this.#phase === 'owned');
-    return this.#state.progress(running, !this.closed.aborted);
+    return this.#state.progress(this.#running.offsets(this.#phase === 'owned'), !this.closed.aborted);
   }
 
   #readerParts(): ReaderParts {
@@ -268,11 +270,10 @@ export class Partition implements Holder {
 
   async #reportStuck(offset: number): Promise<void> {
     if (!this.parts.lanes.hungry(this.number)) return; // the handlers are busy, so it is not stuck
-    const place = { partition: this.number, offset };
-    const what = await describeAt(this.parts.take.log, this.parts.queue.topic.name, place);
-    this.#notices.stuck(
-      `${what} at ${offset} does not settle, so reading of the partition pauses: ${this.#room.describeFull()}`,
-    );
+    const { take, queue } = this.parts;
+    const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
+    const pauses = `does not settle, so reading of the partition pauses: ${this.#room.describeFull()}`;
+    this.#notices.stuck(`${what} at ${offset} ${pauses}`);
   }
 
   #gap(from: number, start: number): void {

@@ -98,6 +98,10 @@ export class Reader {
     this.#failures = 0;
   }
 
+  /** Offset that is read next. */
+  get next(): number {
+    return this.#next;
+  }
   /** True when the log is known to contain what the group has read, or when this can no longer be checked. */
   get isRecognized(): boolean {
     return this.#newest === undefined;

@@ -44,6 +44,7 @@ function open({ other = 'hold' }: { other?: 'hold' | 'skip' } = {}) {
     queue,
     state,
     lanes: { add: (message: Message) => added.push(message.id) },
+    received: () => undefined,
     room: { add: () => undefined },
     clock,
     notices: new PartitionNotices(notices, queue.name, 0),
