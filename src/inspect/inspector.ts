@@ -17,7 +17,7 @@ import { peekQueue } from './peek';
 import { count, readBacklogs, viewOfQueue, type Around } from './queues';
 import { askCheck } from './check';
 import { findMessages } from './show';
-import { findAlarms } from './status';
+import { findAlarms, findSlow } from './status';
 import { follow } from './tail';
 import {
   UnknownName,
@@ -84,10 +84,7 @@ export interface Inspector {
   parkedQueue(name: string): Promise<NamedQueue>;
   /** Returns all records of the messages whose id begins with `idStart`, and their state in each queue. */
   show(idStart: string): Promise<readonly FoundView[]>;
-  /**
-   * Returns the alarms, most severe first. When the oldest message of a working queue is older than 10 s, it counts
-   * that queue again after 1 s.
-   */
+  /** Returns the alarms, most severe first. */
   status(): Promise<SystemStatus>;
 }
 
@@ -143,7 +140,11 @@ export function openInspector(parts: InspectorParts): Inspector {
   async function queues(names: readonly string[] = []): Promise<readonly QueueView[]> {
     const [named, about] = await Promise.all([namedQueues(names), around()]);
     const counted = await Promise.all(named.map((name) => count(parts, name)));
-    const views = counted.map((one) => viewOfQueue(one, about));
+    const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, about)]));
+    for (const [view, { what }] of await findSlow(parts, counted, first, about)) {
+      first.set(view.queue, { ...view, state: what });
+    }
+    const views = [...first.values()];
     return names.length > 0 ? views : [...views, ...onlyParked(views, about)];
   }
 
@@ -265,6 +266,12 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
       about: false,
       blocked: 0,
       running: 0,
+      limit: null,
+      inPerSecond: null,
+      outPerSecond: null,
+      handlerMs: null,
+      queueMs: null,
+      emptyInMs: null,
       inBackoff: 0,
       oldestMs: null,
       parked: many,

@@ -1,6 +1,7 @@
 /** Counts the waiting messages of each queue, from the watermark of its group to the end of the log. */
 import { readBacklog, type Backlog } from './backlog';
-import { runningOf, statusesOf, unservedIn } from './instances';
+import { statusesOf, unservedIn } from './instances';
+import { consumersOf, ratesOf, type Rates } from './load';
 import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
 import { budgetOf, scan, type Budget } from './scan';
@@ -92,7 +93,8 @@ export interface Around {
 export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Around): QueueView {
   const { name, backlogs, unsettled, exact, about, blocked, oldest } = counted;
   const { queue, module } = name;
-  const running = runningOf(queue, instances).length;
+  const rates = ratesOf(consumersOf(queue, instances));
+  const { running } = rates;
   const takers = new Set([...statusesOf(queue, instances)].map(([{ name: taker }]) => taker));
   // The log keeps the owner of a partition after that instance has ended, until another member removes it from the
   // group.
@@ -110,7 +112,8 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     exact,
     about,
     blocked,
-    running,
+    ...rates,
+    emptyInMs: emptyIn(waiting, rates),
     inBackoff: [...statusesOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
     parked: parked.get(queue) ?? 0,
@@ -121,7 +124,13 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   };
 }
 
-/** Returns the state that a single count can show. Detecting `stuck` and `growing` takes a second one. */
+/** Returns the time until no message waits, or null when it does not get shorter. */
+function emptyIn(waiting: number, { inPerSecond, outPerSecond }: Rates): number | null {
+  const perSecond = (outPerSecond ?? 0) - (inPerSecond ?? 0);
+  return waiting > 0 && perSecond > 0 ? (waiting / perSecond) * 1_000 : null;
+}
+
+/** Returns the state without `stuck` and `growing`, which the instances report; see `slowOf`. */
 function firstState(
   waiting: number,
   takers: number,

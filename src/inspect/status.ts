@@ -1,54 +1,31 @@
 /** Determines the alarms of a system, sorted by severity, each with the command to run next. */
-import { sleep } from '../base/clock';
-import type { Backlog } from './backlog';
 import { blockedAlarms } from './blocked';
-import { doingOf, type Doing } from './instances';
 import { alarmsOfWaiting } from './retention';
-import { viewOfQueue, count, readUnsettled, type Around, type Counted } from './queues';
-import { budgetOf } from './scan';
-import { waitingView } from './peek';
-import { StoppedEarly } from './types';
-import type { Alarm, InspectorParts, InstanceView, QueueView, WaitingView } from './types';
-
-/** A queue whose oldest message is younger than this is not counted a second time. */
-const slowMs = 10_000;
-/** A backlog or lane that waits for longer than this without progress is reported as stuck. */
-const stuckMs = 30_000;
-/**
- * Time between the two counts: twice the default of `commitMs`, the maximum delay of commits. A shorter one would
- * report healthy queues as stuck.
- */
-const lookAgainMs = 1_000;
-/** Maximum number of records read to count the messages that wait in a lane. It bounds the duration of the call. */
-const lanesMax = 10_000;
+import { viewOfQueue, type Around, type Counted } from './queues';
+import { slowOf, type Slow } from './slow';
+import type { Alarm, InspectorParts, InstanceView, QueueView } from './types';
 
 export interface Looked {
   readonly queues: readonly QueueView[];
   readonly alarms: readonly Alarm[];
 }
 
-/**
- * Determines the state of all queues. When a queue has old messages, it counts that queue again after a second, to
- * detect progress.
- */
+/** Determines the state of all queues, and the alarms. */
 export async function findAlarms(parts: InspectorParts, counted: readonly Counted[], around: Around): Promise<Looked> {
-  const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
-  const slow = counted.filter(({ name }) => isSlow(first.get(name.queue)));
-  const blocked = await blockedAlarms(parts, counted, around.nowMs);
-  const alarms = [...blocked, ...around.instances.flatMap(alarmsOfInstance)];
-  alarms.push(...degraded(around.instances).filter(({ about }) => !isBlocked(about, blocked, counted)));
-  if (slow.length > 0) await sleep(parts.clock, lookAgainMs);
-  for (const before of slow) {
-    const view = first.get(before.name.queue);
-    if (!view) continue;
-    const now = await count(parts, before.name);
-    const failure = await stallOf(parts, before, now, view, around);
-    if (!failure) continue;
-    first.set(view.queue, { ...view, state: failure.what });
-    alarms.push({ severity: failure.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...failure });
+  const { instances, nowMs } = around;
+  const views = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
+  const [blocked, slow] = await Promise.all([
+    blockedAlarms(parts, counted, nowMs),
+    findSlow(parts, counted, views, around),
+  ]);
+  const alarms = [...blocked, ...instances.flatMap(alarmsOfInstance)];
+  alarms.push(...degraded(instances).filter(({ about }) => !isBlocked(about, blocked, counted)));
+  for (const [view, one] of slow) {
+    views.set(view.queue, { ...view, state: one.what });
+    alarms.push({ severity: one.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...one });
   }
-  alarms.push(...(await alarmsOfWaiting(parts.log, counted, first)));
-  const queues = [...first.values()];
+  alarms.push(...(await alarmsOfWaiting(parts.log, counted, views)));
+  const queues = [...views.values()];
   alarms.push(...queues.filter(({ state }) => state === 'no instance').map(noConsumerAlarm));
   alarms.push(
     ...queues.flatMap(knownToFew),
@@ -58,85 +35,21 @@ export async function findAlarms(parts: InspectorParts, counted: readonly Counte
   return { queues, alarms: alarms.toSorted(worstFirst) };
 }
 
-function isSlow(view: QueueView | undefined): boolean {
-  // Messages that are paused or unserved grow old although the rest of the queue is healthy.
-  const works = view?.state === 'working' && view.paused.length === 0 && view.unserved.length === 0;
-  return works && (view.oldestMs ?? 0) > slowMs;
-}
-
-interface Stall extends Pick<Alarm, 'forMs' | 'message' | 'next'> {
-  readonly what: 'stuck' | 'growing';
-}
-
-async function stallOf(
+/** Finds the queues that grow or are stuck. */
+export async function findSlow(
   parts: InspectorParts,
-  before: Counted,
-  now: Counted,
-  { queue, waiting, oldestMs }: QueueView,
+  counted: readonly Counted[],
+  views: ReadonlyMap<string, QueueView>,
   { instances, nowMs }: Around,
-): Promise<Stall | undefined> {
-  const doing = doingOf(queue, instances);
-  const lane = await stuckLane(parts, now.backlogs, doing, nowMs);
-  if (lane) return { what: 'stuck', ...lane };
-  const done = endOf(now) - endOf(before) - (now.unsettled - before.unsettled);
-  const next = `busbar peek ${queue}`;
-  if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
-    const [longestRunning] = doing.running.toSorted((one, other) => one.sinceMs - other.sinceMs);
-    const runs =
-      longestRunning &&
-      `${longestRunning.id} has been running on ${longestRunning.on} for ${seconds(nowMs - longestRunning.sinceMs)}`;
-    const message = `${waiting} wait, none was handled for a second; ${runs ?? 'no message is running'}`;
-    return {
-      what: 'stuck',
-      forMs: oldestMs,
-      message,
-      next: longestRunning ? `busbar show ${longestRunning.id}` : next,
-    };
-  }
-  const more = now.unsettled - before.unsettled;
-  if (more <= 0) return undefined;
-  return { what: 'growing', forMs: oldestMs, message: `${waiting} wait, +${more}/s`, next };
-}
-
-/**
- * Returns the sum of the ends of all partitions. Gaps make it larger than the number of records, but only its growth is
- * used.
- */
-function endOf({ backlogs }: Counted): number {
-  return backlogs.reduce((sum, { end, blocked }) => sum + end + blocked, 0);
-}
-
-/**
- * Finds a lane whose first message is running or in backoff and is older than `stuckMs`, while messages of the same key
- * wait behind it.
- */
-async function stuckLane(
-  parts: InspectorParts,
-  backlogs: readonly Backlog[],
-  doing: Doing,
-  nowMs: number,
-): Promise<Pick<Alarm, 'forMs' | 'message' | 'next'> | undefined> {
-  const heads = new Map<string, WaitingView>();
-  const behind = new Map<string, number>();
-  try {
-    for await (const [decoded, backlog] of readUnsettled(parts, backlogs, budgetOf(lanesMax))) {
-      if (decoded.key === null) continue;
-      const lane = `${decoded.topic} ${decoded.key}`;
-      if (heads.has(lane)) behind.set(lane, (behind.get(lane) ?? 0) + 1);
-      else heads.set(lane, waitingView(decoded, backlog, doing, null));
-    }
-  } catch (error) {
-    if (!(error instanceof StoppedEarly)) throw error; // the oldest messages were read, which is sufficient
-  }
-  const stuck = [...heads].filter(([lane, { state, timeMs }]) => {
-    return state !== 'waiting' && behind.has(lane) && nowMs - timeMs > stuckMs;
+): Promise<readonly (readonly [QueueView, Slow])[]> {
+  const all = counted.map(async (one) => {
+    const view = views.get(one.name.queue);
+    // Messages that are paused or unserved grow old although the rest of the queue is healthy.
+    if (view?.state !== 'working' || view.paused.length > 0 || view.unserved.length > 0) return [];
+    const slow = await slowOf(parts, one, view, instances, nowMs);
+    return slow ? [[view, slow] as const] : [];
   });
-  const [worst] = stuck.toSorted(([, one], [, other]) => one.timeMs - other.timeMs);
-  if (!worst) return undefined;
-  const [lane, head] = worst;
-  const where = head.on === null ? `after attempt ${head.attempts}` : `on ${head.on}, attempt ${head.attempts + 1}`;
-  const message = `lane ${head.key ?? ''} ${where}; ${behind.get(lane) ?? 0} wait behind it`;
-  return { forMs: nowMs - head.timeMs, message, next: `busbar show ${head.id}` };
+  return (await Promise.all(all)).flat();
 }
 
 /** The verb to run next, on the machine that the alarm names, for instances whose only failing part is the spool. */
@@ -268,8 +181,4 @@ const order: readonly Alarm['what'][] = [
 function worstFirst(one: Alarm, other: Alarm): number {
   if (one.severity !== other.severity) return one.severity === 'critical' ? -1 : 1;
   return order.indexOf(one.what) - order.indexOf(other.what) || (other.forMs ?? 0) - (one.forMs ?? 0);
-}
-
-function seconds(ms: number): string {
-  return `${Math.round(ms / 1000)} s`;
 }

@@ -2,6 +2,7 @@
 import type { Clock, Random } from '../base/clock';
 import type { Bus } from '../bus/types';
 import type { InstanceStatus } from '../bus/self-contract';
+import type { Spread } from '../delivery/durations';
 import type { Decoded } from '../format/codec';
 import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';
@@ -60,8 +61,8 @@ export interface UnservedView {
  * The state of a queue. Messages wait in every state except `caught up`.
  * - `caught up`: no message waits.
  * - `working`: messages are being handled, or none of the other states applies.
- * - `growing`: more messages are appended than settled.
- * - `stuck`: instances consume the queue, but no message is settled, or one lane makes no progress.
+ * - `growing`: clearly more messages are appended than settled, for at least 10 s within the last 30 s.
+ * - `stuck`: an instance consumes the queue, but settles no message for 30 s, or one lane makes no progress.
  * - `no instance`: no instance consumes the queue.
  * - `paused`: no handler runs, and a setting keeps some entries from being started.
  * - `unserved`: no handler runs, and messages wait at instances that do not know their entry.
@@ -91,6 +92,18 @@ export interface QueueView {
   /** Upper bound of the waiting messages that cannot be read before an open transaction of another producer ends. */
   readonly blocked: number;
   readonly running: number;
+  /** Maximum number of running handlers, of all instances that consume it; null when they do not report it. */
+  readonly limit: number | null;
+  /** Messages that arrived in a second, of about the last minute; null when no instance reports it. */
+  readonly inPerSecond: number | null;
+  /** Messages that were handled or parked in a second, of about the last minute; null when no instance reports it. */
+  readonly outPerSecond: number | null;
+  /** Median and 99th percentile of the durations of its handlers; null when none has ended. */
+  readonly handlerMs: Spread | null;
+  /** Median and 99th percentile of the times from the log to the start of a handler; null when none has started. */
+  readonly queueMs: Spread | null;
+  /** Time until no message waits, at the rates of the last minute, in ms; null when it does not get shorter. */
+  readonly emptyInMs: number | null;
   /** Number of waiting messages that failed and wait for another attempt. */
   readonly inBackoff: number;
   /** Age of the oldest unsettled message, in ms; null when there is none. */

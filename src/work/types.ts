@@ -97,6 +97,8 @@ export interface Running {
   readonly note: string;
   readonly partition: number;
   readonly offset: number;
+  /** Time at which the first attempt failed in this instance, in ms since 1970. Unset if none has failed. */
+  readonly failedSinceMs?: number;
 }
 /** Messages of a queue that arrived and were settled at one instance, and its conditions. */
 export interface QueueLoad {

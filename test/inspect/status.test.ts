@@ -1,4 +1,6 @@
 import { defineModule, unchecked, work } from '../../src/contract/contract';
+import type { Bus } from '../../src/bus/types';
+import type { Alarm, QueueView } from '../../src/inspect/types';
 import type { Log } from '../../src/ports/log';
 import { all, photos, inspectedBuses, type Job } from '../support/inspected-buses';
 
@@ -52,34 +54,101 @@ test('a queue whose handlers all hang is stuck, although its messages have no ke
   const { alarms } = await soon((await inspector()).status());
   expect(alarms).toMatchObject([{ what: 'stuck', about: 'photos.slow', severity: 'critical' }]);
   expect(alarms[0]?.message).toMatch(
-    /^2 wait, none was handled for a second; \w+ has been running on photos#1 for 40 s$/,
+    /^2 wait, and photos#1 handled none for (?:3\d|40) s, 2 of 2 handlers busy; \w+ has been running on photos#1 for 40 s$/,
   );
 });
 
-test('a queue is growing only when it receives more messages than it handles', async () => {
+describe('a queue of slow handlers', () => {
+  /** Submits `perSecond` jobs in each of `seconds` seconds, and returns the alarms and the view after each of them. */
+  async function submitFor(buses: ReturnType<typeof inspectedBuses>, bus: Bus, perSecond: number, seconds: number) {
+    const look = await buses.inspector();
+    const jobs = Array.from({ length: perSecond }, (_, n) => ({ n, key: '' }));
+    const seen: { alarms: readonly Alarm[]; queue: QueueView | undefined }[] = [];
+    for (let second = 0; second < seconds; second++) {
+      if (perSecond > 0) void bus.submitAll(photos.rotate, jobs);
+      await buses.clock.advance(1_000);
+      const { alarms, queues } = await buses.soon(look.status());
+      seen.push({ alarms, queue: queues.find(({ queue }) => queue === 'photos.slow') });
+    }
+    return seen;
+  }
+  async function openSlow(handlerMs: number, concurrency: number) {
+    const buses = inspectedBuses();
+    const bus = await buses.open('photos');
+    const rotate = (): Promise<void> => new Promise((resolve) => void buses.clock.after(handlerMs, resolve));
+    await bus.serve(photos, { ...rest, rotate }, { concurrency });
+    return { buses, bus };
+  }
+
+  test('is growing with its cause, and the alarm does not alternate while it grows', async () => {
+    const { buses, bus } = await openSlow(3_000, 4);
+    const seen = await submitFor(buses, bus, 25, 90);
+    const kinds = seen.map(({ alarms }) => alarms.map(({ what, severity }) => `${severity} ${what}`).join());
+    expect([...new Set(kinds)]).toEqual(['', 'warning growing']);
+    const from = kinds.indexOf('warning growing');
+    expect(kinds.slice(from)).not.toContain('');
+    expect(from).toBeGreaterThanOrEqual(9);
+    expect(from).toBeLessThanOrEqual(20);
+    const last = seen.at(-1);
+    expect(last?.alarms).toMatchObject([{ about: 'photos.slow', next: 'busbar queues photos.slow --by key' }]);
+    expect(last?.alarms[0]?.message).toMatch(/^\d+ wait: 4 of 4 handlers busy, p50 3 s, 25\/s in, 1\.[34]\/s out$/);
+    expect(last?.queue).toMatchObject({ state: 'growing', running: 4, limit: 4, emptyInMs: null });
+  });
+
+  test('is no alarm while it handles a burst, with the time until it is empty', async () => {
+    const { buses, bus } = await openSlow(400, 1);
+    const [first] = await submitFor(buses, bus, 100, 1);
+    expect(first?.queue?.state).toBe('working');
+    const seen = await submitFor(buses, bus, 0, 20);
+    for (const { alarms, queue } of seen) {
+      expect(alarms).toEqual([]);
+      expect(queue?.state).toBe('working');
+    }
+    const { waiting = 0, emptyInMs = 0, outPerSecond } = seen.at(-1)?.queue ?? {};
+    expect(outPerSecond).toBeCloseTo(2.5, 1);
+    expect(Math.abs((emptyInMs ?? 0) / 1_000 - waiting / 2.5)).toBeLessThan(5);
+  });
+
+  test('names failing attempts, and keys that are handled one at a time, as the cause', async () => {
+    const buses = inspectedBuses();
+    const bus = await buses.open('photos');
+    const slow = (): Promise<void> => new Promise((resolve) => void buses.clock.after(2_000, resolve));
+    await bus.serve(photos, { ...rest, resize: slow }, { concurrency: 4 });
+    const jobs = Array.from({ length: 10 }, (_, n) => ({ n, key: 'one' }));
+    for (let second = 0; second < 40; second++) {
+      void bus.submitAll(photos.resize, jobs);
+      await buses.clock.advance(1_000);
+    }
+    const { alarms } = await buses.soon((await buses.inspector()).status());
+    expect(alarms[0]?.message).toMatch(
+      /1 of 4 handlers busy because messages of one key are handled one at a time, p50 2 s/,
+    );
+  });
+});
+
+test('a lane of slow handlers is not stuck, and one whose message fails for long is', async () => {
   const { open, inspector, soon, clock } = inspectedBuses();
   const bus = await open('photos');
-  const slow = (): Promise<void> => new Promise((resolve) => void clock.after(400, resolve));
-  await bus.serve(photos, { ...rest, rotate: slow }, { concurrency: 1 });
+  const resize = ({ key }: Job): Promise<void> => {
+    if (key === 'bad') throw new Error('no disk');
+    return new Promise((resolve) => void clock.after(25_000, resolve));
+  };
+  await bus.serve(photos, { ...rest, resize });
   await bus.submitAll(
-    photos.rotate,
-    Array.from({ length: 100 }, (_, n) => ({ n, key: '' })),
+    photos.resize,
+    [0, 1, 2, 3, 4].map((n) => ({ n, key: 'slow' })),
   );
-  await clock.advance(15_000);
-  const draining = await soon((await inspector()).status());
-  expect(draining.alarms).toEqual([]);
-  expect(draining.queues.find(({ queue }) => queue === 'photos.slow')?.state).toBe('working');
-  const asked = (await inspector()).status();
-  clock.after(
-    500,
-    () =>
-      void bus.submitAll(
-        photos.rotate,
-        Array.from({ length: 50 }, (_, n) => ({ n, key: '' })),
-      ),
+  await clock.advance(60_000);
+  const look = await inspector();
+  expect((await soon(look.status())).alarms).toEqual([]);
+  await bus.submitAll(
+    photos.resize,
+    [0, 1].map((n) => ({ n, key: 'bad' })),
   );
-  const { alarms } = await soon(asked);
-  expect(alarms).toMatchObject([{ what: 'growing', severity: 'warning', about: 'photos.slow' }]);
+  await clock.advance(40_000);
+  expect((await soon(look.status())).alarms).toMatchObject([
+    { severity: 'critical', what: 'stuck', message: 'lane bad after attempt 1 on photos#1: no disk; 1 wait behind it' },
+  ]);
 });
 
 test('alarms report unconsumed queues, silent instances and parked messages, worst first', async () => {

@@ -12,6 +12,13 @@ const number = (name: string, of: (queue: QueueView) => number): Column<QueueVie
   plain: (queue) => String(of(queue)),
 });
 
+const rate = (name: string, of: (queue: QueueView) => number | null): Column<QueueView> => ({
+  name,
+  right: true,
+  spare: 3,
+  show: (queue) => of(queue)?.toFixed(1) ?? none,
+});
+
 const columns: readonly Column<QueueView>[] = [
   { name: 'QUEUE', show: ({ queue }) => queue },
   { name: 'STATE', show: ({ state }) => state },
@@ -21,9 +28,12 @@ const columns: readonly Column<QueueView>[] = [
     show: (queue) => countWaiting(queue),
     plain: ({ waiting }) => String(waiting),
   },
-  number('RUNNING', ({ running }) => running),
+  { ...number('RUNNING', ({ running }) => running), show: busyOf },
   { ...number('AGAIN', ({ inBackoff }) => inBackoff), spare: 1 },
   { name: 'OLDEST', right: true, show: ({ oldestMs }) => age(oldestMs) },
+  rate('IN/s', ({ inPerSecond }) => inPerSecond),
+  rate('OUT/s', ({ outPerSecond }) => outPerSecond),
+  { name: 'EMPTY IN', right: true, spare: 3, show: emptyIn },
   number('PARKED', ({ parked }) => parked),
   number('INSTANCES', ({ instances }) => instances),
   { name: 'LISTENS TO', cut: true, spare: 2, show: ({ listensTo }) => listensTo.join(', ') || none },
@@ -41,6 +51,15 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
     for (const { queue, blocked } of found) if (blocked > 0) out.note(describeBlocked(queue, blocked));
   }
   return found.length > 0 ? exits.done : exits.warning;
+}
+
+/** Formats the running handlers and their limit, such as `4/12`. */
+function busyOf({ running, limit }: QueueView): string {
+  return limit === null ? count(running) : `${count(running)}/${count(limit)}`;
+}
+function emptyIn({ waiting, emptyInMs, inPerSecond }: QueueView): string {
+  if (waiting === 0 || inPerSecond === null) return none;
+  return emptyInMs === null ? 'never' : age(emptyInMs);
 }
 
 /** Formats an exact count as `12`, an estimate as `~12 345`, and a lower bound as `1 000+`. */

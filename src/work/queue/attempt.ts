@@ -49,9 +49,10 @@ export function faultOf({ error, by }: Extract<Outcome, { readonly ok: false }>)
 /** Returns the handler calls that are in progress, of the messages that count as running. */
 export function runningIn(messages: Iterable<Message>, attemptsMax: (message: Message) => number): Running[] {
   return [...messages].flatMap((message) => {
-    const { id, entry, lane, attempts, sinceMs, partition, offset, context } = message;
+    const { id, entry, lane, attempts, sinceMs, partition, offset, context, failures } = message;
     if (!context) return [];
     const about = { attempt: attempts + 1, attemptsMax: attemptsMax(message), from: message.envelope?.from };
-    return [{ id, entry, key: lane, ...about, sinceMs, note: context.note, partition, offset }];
+    const failed = failures[0] && { failedSinceMs: failures[0].atMs };
+    return [{ id, entry, key: lane, ...about, sinceMs, note: context.note, partition, offset, ...failed }];
   });
 }
