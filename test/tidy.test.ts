@@ -36,6 +36,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'bus/self-activity',
     'delivery/counters',
     'delivery/durations',
+    'delivery/limiter',
     'delivery/outgoing',
     ...asWritten('work'),
   ],

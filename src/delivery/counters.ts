@@ -86,7 +86,7 @@ export interface Counters {
 }
 
 /** Maximum number of entries that are counted. It bounds memory, about 5 kB each, and the reply of `busbar.status`. */
-const entriesMax = 1_000;
+const entriesMax = 500;
 
 export function openCounters(clock: Pick<Clock, 'now'>): Counters {
   const all = new Map<string, EntryCounters>();

@@ -38,7 +38,7 @@ export interface Failing {
 
 /** Time without an error after which an entry no longer counts as failing, in ms. */
 export const failingMs = 30_000;
-const messageCharsMax = 300;
+const messageCharsMax = 200;
 /** Codes of calls that the sender ended itself. */
 const ownEnds: readonly string[] = ['Cancelled', 'Closed'];
 
@@ -100,7 +100,7 @@ export interface Outgoing {
 }
 
 /** Maximum number of entries that are counted. It bounds memory and the reply of `busbar.status`. */
-const entriesMax = 1_000;
+const entriesMax = 500;
 
 export function openOutgoing(clock: Pick<Clock, 'now'>): Outgoing {
   const all = new Map<string, OutgoingCounter>();

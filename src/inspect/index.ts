@@ -23,7 +23,11 @@ export type { InstanceStatus, PendingStatus, RequestStatus } from '../bus/self-c
 export type { Decoded } from '../format/codec';
 export type { Attempt } from '../work/message';
 export type { Repaired } from '../work/parked/replay';
-export type { QueueStats, Running, Unserved } from '../work/types';
+export type { Condition, QueueLoad, QueueStats, Retrying, Running, Unserved } from '../work/types';
+export type { EntryCounts } from '../delivery/counters';
+export type { Spread } from '../delivery/durations';
+export type { HandlerLimits } from '../delivery/limiter';
+export type { Failing, OutgoingCounts } from '../delivery/outgoing';
 export { NotParked, StoppedEarly, UnknownName } from './types';
 export type {
   Alarm,
@@ -33,6 +37,7 @@ export type {
   MessageFilter,
   MessageView,
   ParkedView,
+  ParkedKind,
   PlaceView,
   QueueState,
   QueueView,

@@ -256,7 +256,7 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
   const known = new Set(views.map(({ queue }) => queue));
   return [...parked]
     .filter(([queue]) => !known.has(queue))
-    .map(([queue, many]) => ({
+    .map(([queue, { count: many, kinds }]) => ({
       queue,
       module: moduleOf({ name: queue }),
       listensTo: [],
@@ -275,6 +275,7 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
       inBackoff: 0,
       oldestMs: null,
       parked: many,
+      parkedFor: kinds,
       instances: 0,
       paused: [],
       unserved: [],

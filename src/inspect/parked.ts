@@ -9,6 +9,7 @@ import { fits, readEnvelopeAndBody, viewOf, type DecodedMessage } from './messag
 import { topicsOf } from './names';
 import { budgetFor } from './queues';
 import { scan } from './scan';
+import type { ParkedCount, ParkedKind } from './queue-view';
 import type { InspectorParts, MessageFilter, ParkedView } from './types';
 
 /** Returns a span for each partition of the topics, from its start to its current end. */
@@ -51,15 +52,54 @@ export async function* readParked(
   for await (const parked of findParked(parts, queue, filter)) yield parkedView(parked);
 }
 
-/** Returns the number of parked messages by queue. It reads each parked topic once. */
-export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<string, number>> {
-  const queues = new Map<string, string | undefined>();
+interface ParkedNow extends Omit<ParkedKind, 'count' | 'newestMs'> {
+  readonly queue: string;
+  readonly parkedAtMs: number;
+}
+
+/** Maximum number of kinds that are returned for a queue. */
+const kindsMax = 5;
+
+/** Returns the number of parked messages by queue, with their entries and reasons. It reads each parked topic once. */
+export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<string, ParkedCount>> {
+  const parked = new Map<string, ParkedNow>();
   const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
-  for await (const [letter] of scan(parts.log, spans, budgetFor(parts)))
-    queues.set(placeKey(letter), readNote(letter.record, letter.topic)?.queue);
-  const counts = new Map<string, number>();
-  for (const queue of queues.values()) if (queue !== undefined) counts.set(queue, (counts.get(queue) ?? 0) + 1);
-  return counts;
+  for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
+    const note = readNote(letter.record, letter.topic);
+    if (!note) parked.delete(placeKey(letter));
+    else {
+      const { queue, entry, reason, parkedAtMs } = note;
+      parked.set(placeKey(letter), { queue, entry, reason, parkedAtMs });
+    }
+  }
+  const queues = grouped(parked.values(), ({ queue }) => queue);
+  return new Map([...queues].map(([queue, all]) => [queue, { count: all.length, kinds: kindsOf(all) }]));
+}
+
+function kindsOf(all: readonly ParkedNow[]): readonly ParkedKind[] {
+  const groups = grouped(all, ({ entry, reason }) => `${entry} ${sameReason(reason)}`);
+  const kinds = [...groups.values()].flatMap((same): ParkedKind | readonly [] => {
+    const newest = same.toSorted((one, other) => other.parkedAtMs - one.parkedAtMs)[0];
+    if (!newest) return [];
+    const { entry, reason, parkedAtMs } = newest;
+    return { entry, reason, count: same.length, newestMs: parkedAtMs };
+  });
+  return kinds.toSorted((one, other) => other.count - one.count).slice(0, kindsMax);
+}
+/** Replaces numbers and ids, which differ between messages that were parked for the same reason. */
+function sameReason(reason: string): string {
+  return reason.replace(/[0-9a-f]{8,}|\d+/gi, '#');
+}
+
+function grouped<T>(all: Iterable<T>, keyOf: (one: T) => string): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
+    const key = keyOf(one);
+    const same = groups.get(key);
+    if (same) same.push(one);
+    else groups.set(key, [one]);
+  }
+  return groups;
 }
 
 export function parkedView({ topic, note, record }: Parked): ParkedView {

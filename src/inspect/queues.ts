@@ -4,6 +4,7 @@ import { statusesOf, unservedIn } from './instances';
 import { consumersOf, ratesOf, type Rates } from './load';
 import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
+import type { ParkedCount } from './queue-view';
 import { budgetOf, scan, type Budget } from './scan';
 import { sizeUp } from './size';
 import { StoppedEarly, type InspectorParts, type InstanceView, type QueueState, type QueueView } from './types';
@@ -85,8 +86,8 @@ export function older(one: DecodedMessage | undefined, other: DecodedMessage | u
 
 export interface Around {
   readonly instances: readonly InstanceView[];
-  /** Number of parked messages by queue. */
-  readonly parked: ReadonlyMap<string, number>;
+  /** Parked messages by queue. */
+  readonly parked: ReadonlyMap<string, ParkedCount>;
   readonly nowMs: number;
 }
 
@@ -116,7 +117,8 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     emptyInMs: emptyIn(waiting, rates),
     inBackoff: [...statusesOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
-    parked: parked.get(queue) ?? 0,
+    parked: parked.get(queue)?.count ?? 0,
+    parkedFor: parked.get(queue)?.kinds ?? [],
     instances: takers.size,
     // A setting names a listener by its queue.
     paused: name.kind === 'listener' && paused.size > 0 ? [queue] : [...paused].toSorted(),

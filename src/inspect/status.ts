@@ -158,8 +158,19 @@ function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alar
   });
 }
 
-function hasParked({ queue, parked }: QueueView): Alarm {
-  const message = `${parked} ${parked === 1 ? 'message is' : 'messages are'} parked`;
+/** Number of reasons in the line of a queue with parked messages, and the length of each. */
+const reasonsShownMax = 2;
+const reasonCharsMax = 100;
+
+function hasParked({ queue, parked, parkedFor }: QueueView): Alarm {
+  const kinds = parkedFor.slice(0, reasonsShownMax).map(({ entry, reason, count }) => {
+    const [line = ''] = reason.split('\n', 1);
+    const short = line.length > reasonCharsMax ? `${line.slice(0, reasonCharsMax).toWellFormed()}…` : line;
+    return `${count} of ${entry || 'an unknown entry'}: ${short}`;
+  });
+  const others = parked - parkedFor.slice(0, reasonsShownMax).reduce((total, { count }) => total + count, 0);
+  const all = [...kinds, ...(others > 0 ? [`${others} for other reasons`] : [])];
+  const message = `${parked} ${parked === 1 ? 'message is' : 'messages are'} parked: ${all.join('; ')}`;
   return { severity: 'warning', about: queue, what: 'parked', forMs: null, message, next: `busbar parked ${queue}` };
 }
 

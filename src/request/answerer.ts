@@ -1,17 +1,17 @@
 /** Answers requests on the responder's side: starts each once, within the entry's limits, and sends its reply. */
 import { within } from '../base/clock';
 import { RecentSet } from '../base/bounded';
-import { BusError, Failure, isBusError, errorMessage, type BusCode, type BusDetails } from '../base/errors';
+import { BusError, errorMessage, type BusCode, type BusDetails } from '../base/errors';
 import { limits } from '../base/limits';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Outcome } from '../delivery/deliver';
 import type { HandlerLimits, LimiterLimits } from '../delivery/limiter';
-import { peerOf } from '../delivery/peer';
 import { createSenderPositions } from '../delivery/sender-positions';
 import { decodeBody } from '../format/codec';
 import type { Envelope } from '../format/envelope-fields';
 import { printEnvelope } from '../format/envelope-printer';
 import type { Messenger } from '../ports/messenger';
+import { expired, factsOf } from './facts';
 import { Line, type ServedRequest, type Waiting } from './line';
 import { errorReply, replyOf, type Reply } from './outcome';
 import { decodeReason } from './reason';
@@ -282,23 +282,3 @@ const nothing = new Uint8Array(0);
 const lateReason = 'its deadline passed while it waited';
 const unstartedMax = 2 * limits.waitingRequestsMax;
 const retryAfterMs = 250;
-
-/**
- * Returns Timeout instead of an error that was thrown after the deadline aborted the handler, since the handler is not
- * at fault. A caller can receive this reply before its own deadline passes.
- */
-function expired({ context }: Active, outcome: Outcome): Outcome {
-  if (outcome.ok || outcome.by === 'check' || outcome.error instanceof Failure) return outcome;
-  const reason: unknown = context.signal.reason;
-  // a `check` error is sent unchanged
-  return isBusError(reason, 'Timeout') ? { ok: false, by: 'check', error: reason } : outcome;
-}
-
-function factsOf(
-  { id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope,
-  acceptedMs: number,
-  isIdempotent = false,
-): Facts {
-  const known = { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent };
-  return { ...known, source: isIdempotent ? entry : undefined, acceptedMs }; // another instance can be sent the same
-}

@@ -29,7 +29,7 @@ test('status prints an alarm with the next command, and exits with 1 for a warni
       ABOUT: 'shop.work',
       WHAT: 'parked',
       FOR: '–',
-      MESSAGE: '2 messages are parked',
+      MESSAGE: expect.stringMatching(/^2 messages are parked: 1 of shop.pack: .*; 1 of shop.pack: /),
       NEXT: 'busbar parked shop.work',
     },
   ]);

@@ -179,7 +179,7 @@ test('alarms report unconsumed queues, silent instances and parked messages, wor
       severity: 'warning',
       what: 'parked',
       about: 'photos.work',
-      message: '1 message is parked',
+      message: '1 message is parked: 1 of photos.resize: no',
       next: 'busbar parked photos.work',
     },
   ]);
