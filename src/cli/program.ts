@@ -18,6 +18,7 @@ import type { ForgetOptions } from './verbs/forget';
 import type { DropOptions, RepairOptions } from './verbs/repair';
 import type { ParkedOptions } from './verbs/parked';
 import type { PeekOptions } from './verbs/peek';
+import type { QueuesOptions } from './verbs/queues';
 import type { SendOptions } from './verbs/send';
 import type { SetOptions } from './verbs/settings';
 
@@ -160,17 +161,18 @@ function look(program: Command): void {
     });
   program
     .command('queues [queue...]')
-    .description('number of messages that wait in each queue')
-    .action(async (names: string[], _options: object, command: Command) => {
+    .description('number of messages that wait in each queue, with rates and handlers')
+    .option('--by <kind>', 'counts the messages of one queue by entry, key, partition, sender or instance')
+    .action(async (names: string[], options: QueuesOptions, command: Command) => {
       const { queues } = await import('./verbs/queues');
-      await perform(command, {}, (desk) => queues(desk, names));
+      await perform(command, {}, (desk) => queues(desk, names, options));
     });
-  filters(program.command('peek <queue>').description('messages that wait, in the order of handling'), true).action(
-    async (queue: string, options: PeekOptions, command: Command) => {
+  filters(program.command('peek <queue>').description('messages that wait, in the order of handling'), true)
+    .option('--newest', 'the last messages, newest first')
+    .action(async (queue: string, options: PeekOptions, command: Command) => {
       const { peek } = await import('./verbs/peek');
       await perform(command, {}, (desk) => peek(desk, queue, options));
-    },
-  );
+    });
   filters(program.command('tail [name...]').description('work and events of queues and modules, live'), true).action(
     async (names: string[], options: PeekOptions, command: Command) => {
       const { tail } = await import('./verbs/tail');

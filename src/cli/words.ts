@@ -12,6 +12,12 @@ export function age(ms: number | null): string {
   return h < 24 ? pair(h, 'h', m % 60, 'm') : pair(Math.floor(h / 24), 'd', h % 24, 'h');
 }
 
+/** Formats a duration of a handler, such as `0.3 ms`, `22 ms` or `3.1 s`. */
+export function milliseconds(ms: number): string {
+  const [value, unit] = ms < 1_000 ? [ms, 'ms'] : [ms / 1_000, 's'];
+  return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${unit}`;
+}
+
 function pair(large: number, unit: string, small: number, smallUnit: string): string {
   return small === 0 ? `${large}${unit}` : `${large}${unit}${small}${smallUnit}`;
 }

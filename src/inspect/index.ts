@@ -3,6 +3,8 @@ export { openInspector } from './inspector';
 export type { Inspector, NamedQueue, TailOptions } from './inspector';
 export type { ActivityFilter, ActivityList, PendingView, RunningView } from './activity';
 export type { PendingRequest, RunningHandler } from '../bus/self-activity';
+export { byNames } from './by';
+export type { By, CountByOptions } from './by';
 export { askCheck } from './check';
 export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';
@@ -31,6 +33,7 @@ export type { Failing, OutgoingCounts } from '../delivery/outgoing';
 export { NotParked, StoppedEarly, UnknownName } from './types';
 export type {
   Alarm,
+  EntryView,
   FoundView,
   InspectorParts,
   InstanceView,
@@ -39,8 +42,11 @@ export type {
   ParkedView,
   ParkedKind,
   PlaceView,
+  QueueByView,
+  QueueKind,
   QueueState,
   QueueView,
+  SenderView,
   Severity,
   StubView,
   SystemStatus,

@@ -13,8 +13,9 @@ import { requestInstances } from './instances';
 import type { DecodedMessage } from './message';
 import { findQueues, modulesOf, nearNames, topicsOf, unknownQueue, type QueueName } from './names';
 import { countParked, findParked, readParked } from './parked';
-import { peekQueue } from './peek';
-import { count, readBacklogs, viewOfQueue, type Around } from './queues';
+import { peekNewest, peekQueue } from './peek';
+import { count, onlyParked, readBacklogs, viewOfQueue, type Around } from './queues';
+import { countBy, type By, type CountByOptions } from './by';
 import { askCheck } from './check';
 import { findMessages } from './show';
 import { findAlarms, findSlow } from './status';
@@ -27,6 +28,7 @@ import {
   type MessageFilter,
   type MessageView,
   type ParkedView,
+  type QueueByView,
   type QueueView,
   type SystemStatus,
   type WaitingView,
@@ -68,8 +70,13 @@ export interface Inspector {
   running(name?: string, filter?: ActivityFilter): Promise<ActivityList<RunningView>>;
   /** Returns the requests without a reply that a module, instance or entry sent or received. */
   pending(name?: string, filter?: ActivityFilter): Promise<ActivityList<PendingView>>;
-  /** Yields the unsettled messages of a queue, in the order in which they will be handled. */
-  peek(queue: string, filter?: MessageFilter): AsyncIterable<WaitingView>;
+  /** Counts the unsettled messages of a queue by their entry, key, partition, sender or instance. */
+  queueBy(queue: string, by: By, options?: CountByOptions): Promise<QueueByView>;
+  /**
+   * Yields the unsettled messages of a queue, in the order in which they will be handled. With `newest`, it yields the
+   * last ones, newest first.
+   */
+  peek(queue: string, filter?: MessageFilter & { readonly newest?: boolean }): AsyncIterable<WaitingView>;
   /**
    * Yields work and events as they are sent, until `signal` aborts. `names` selects queues and modules; empty selects
    * all.
@@ -159,12 +166,23 @@ export function openInspector(parts: InspectorParts): Inspector {
     queues,
     running: (name, filter = {}) => runningHandlers(parts, name, filter),
     pending: (name, filter = {}) => pendingRequests(parts, name, filter),
-    async *peek(name, filter = {}) {
+    async queueBy(name, by, options = {}) {
+      const { queue, filter } = await resolve(name);
+      // Read the backlogs before the instances, as for `peek`.
+      const backlogs = await readBacklogs(parts, queue);
+      const instances = await requestInstances(parts);
+      return {
+        queue: queue.queue,
+        ...(await countBy(parts, queue.queue, by, backlogs, instances, { ...options, ...filter })),
+      };
+    },
+    async *peek(name, { newest = false, ...filter } = {}) {
       const { queue, filter: ofName } = await resolve(name);
       // Read the backlogs before the instances. A message that is settled in between is shown as waiting, never the
       // other way round.
       const backlogs = await readBacklogs(parts, queue);
-      yield* peekQueue(parts, queue.queue, backlogs, await requestInstances(parts), { ...filter, ...ofName });
+      const read = newest ? peekNewest : peekQueue;
+      yield* read(parts, queue.queue, backlogs, await requestInstances(parts), { ...filter, ...ofName });
     },
     async *tail(names, { signal, missed = () => {}, ...filter }) {
       yield* follow(parts, { ...(await whatToFollow(names)), filter, signal, missed });
@@ -182,7 +200,7 @@ export function openInspector(parts: InspectorParts): Inspector {
       const startedMs = clock.now();
       const [named, about] = await Promise.all([namedQueues([]), around()]);
       const counted = await Promise.all(named.map((name) => count(parts, name)));
-      const { queues: looked, alarms } = await findAlarms(parts, counted, about);
+      const { queues: looked, alarms, entries } = await findAlarms(parts, counted, about);
       return {
         ns,
         atMs: about.nowMs,
@@ -191,6 +209,7 @@ export function openInspector(parts: InspectorParts): Inspector {
         instances: about.instances.length,
         alarms,
         queues: looked,
+        entries,
       };
     },
   };
@@ -250,34 +269,4 @@ interface Wanted {
 function isOf(topic: string, module: string): boolean {
   const name = parseTopic(topic);
   return name !== undefined && 'module' in name && name.module === module;
-}
-
-function onlyParked(views: readonly QueueView[], { parked }: Around): readonly QueueView[] {
-  const known = new Set(views.map(({ queue }) => queue));
-  return [...parked]
-    .filter(([queue]) => !known.has(queue))
-    .map(([queue, { count: many, kinds }]) => ({
-      queue,
-      module: moduleOf({ name: queue }),
-      listensTo: [],
-      state: 'caught up' as const,
-      waiting: 0,
-      exact: true,
-      about: false,
-      blocked: 0,
-      running: 0,
-      limit: null,
-      inPerSecond: null,
-      outPerSecond: null,
-      handlerMs: null,
-      queueMs: null,
-      emptyInMs: null,
-      inBackoff: 0,
-      oldestMs: null,
-      parked: many,
-      parkedFor: kinds,
-      instances: 0,
-      paused: [],
-      unserved: [],
-    }));
 }

@@ -1,9 +1,9 @@
 /** Shows the messages that wait in a queue, and the reason for which each one waits. */
-import type { Backlog } from './backlog';
+import { isWithin, type Backlog } from './backlog';
 import { doingOf, type Doing } from './instances';
-import { fits, viewOf, type DecodedMessage } from './message';
+import { fits, readEnvelopeAndBody, viewOf, type DecodedMessage } from './message';
 import { budgetFor, readUnsettled } from './queues';
-import type { InspectorParts, InstanceView, MessageFilter, WaitingView } from './types';
+import { StoppedEarly, type InspectorParts, type InstanceView, type MessageFilter, type WaitingView } from './types';
 
 /**
  * Maximum number of keys that are remembered for `behind`, which bounds memory. Messages of further keys have no
@@ -25,6 +25,64 @@ export async function* peekQueue(
     if (decoded.key !== null && before.size < keysMax) before.set(decoded.key, decoded.id);
     if (fits(decoded, filter)) yield waitingView(decoded, backlog, doing, behind ?? null);
   }
+}
+
+/** Records read at a time when the newest messages are shown. */
+const newestChunk = 256;
+
+/**
+ * Yields the unsettled messages of a queue, newest first. It reads each partition backwards in chunks. `behind` is not
+ * known, because earlier messages were not read.
+ */
+export async function* peekNewest(
+  parts: InspectorParts,
+  queue: string,
+  backlogs: readonly Backlog[],
+  instances: readonly InstanceView[],
+  filter: MessageFilter,
+): AsyncGenerator<WaitingView> {
+  const doing = doingOf(queue, instances);
+  const readers = backlogs.map((backlog) => backwards(parts, backlog));
+  const heads = await Promise.all(readers.map(async (reader) => (await reader.next()).value ?? undefined));
+  for (;;) {
+    let at = -1;
+    heads.forEach((head, i) => {
+      if (head && head[0].record.timeMs >= (heads[at]?.[0].record.timeMs ?? -Infinity)) at = i;
+    });
+    const [head, reader] = [heads[at], readers[at]];
+    if (!head || !reader) return;
+    const [decoded, backlog] = head;
+    if (fits(decoded, filter)) yield waitingView(decoded, backlog, doing, null);
+    heads[at] = (await reader.next()).value ?? undefined;
+  }
+}
+
+/** Yields the unsettled records of a partition, newest first. Throws StoppedEarly at the limit of records. */
+async function* backwards(
+  parts: InspectorParts,
+  backlog: Backlog,
+): AsyncGenerator<readonly [DecodedMessage, Backlog], undefined> {
+  const { topic, partition, from, end, source } = backlog;
+  const budget = budgetFor(parts);
+  for (let to = end; to > from;) {
+    const offset = Math.max(from, to - newestChunk);
+    const found: DecodedMessage[] = [];
+    for (let next = offset; next < to;) {
+      if (budget.left <= 0) throw new StoppedEarly(budget.of);
+      const max = { messages: to - next, bytes: 1024 * 1024 };
+      const records = await parts.log.peek(topic, { partition, offset: next }, max);
+      budget.left -= Math.max(1, records.length);
+      for (const record of records) {
+        if (record.offset >= to || !isWithin(backlog, record.offset)) continue;
+        const decoded = readEnvelopeAndBody(topic, record);
+        if (source.entry === null || source.entry === decoded.entry) found.push(decoded);
+      }
+      next = (records.at(-1)?.offset ?? to) + 1;
+    }
+    for (const decoded of found.toReversed()) yield [decoded, backlog];
+    to = offset;
+  }
+  return undefined;
 }
 
 export function waitingView(

@@ -85,3 +85,26 @@ export interface ParkedCount {
   /** See {@link QueueView.parkedFor}. */
   readonly kinds: readonly ParkedKind[];
 }
+/** Unsettled messages of a queue that are of one kind: of one entry, key, partition, sender or instance. */
+export interface QueueKind {
+  /** The entry, key, topic and partition, or instance; empty for messages that have none. */
+  readonly kind: string;
+  readonly waiting: number;
+  readonly running: number;
+  /** Bytes of the bodies. */
+  readonly bytes: number;
+  /** Age of the oldest of them, in ms. */
+  readonly oldestMs: number;
+  /** Id of the oldest of them. */
+  readonly first: string;
+}
+/** The messages of a queue by kind. */
+export interface QueueByView {
+  readonly queue: string;
+  /** The kinds, those with the most waiting messages first. */
+  readonly kinds: readonly QueueKind[];
+  /** Number of messages that belong to further kinds than the 100,000 that are counted. */
+  readonly others: number;
+  /** False when messages cannot be read, or the count was ended early. */
+  readonly exact: boolean;
+}

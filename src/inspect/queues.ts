@@ -2,6 +2,7 @@
 import { readBacklog, type Backlog } from './backlog';
 import { statusesOf, unservedIn } from './instances';
 import { consumersOf, ratesOf, type Rates } from './load';
+import { moduleOf } from '../contract/contract';
 import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
 import type { ParkedCount } from './queue-view';
@@ -145,4 +146,35 @@ function firstState(
   if (why.blocked >= waiting) return 'blocked';
   if (why.unserved > 0) return 'unserved';
   return why.paused > 0 ? 'paused' : 'working';
+}
+
+/** Returns views of queues of which only parked messages are left. */
+export function onlyParked(views: readonly QueueView[], { parked }: Around): readonly QueueView[] {
+  const known = new Set(views.map(({ queue }) => queue));
+  return [...parked]
+    .filter(([queue]) => !known.has(queue))
+    .map(([queue, { count: many, kinds }]) => ({
+      queue,
+      module: moduleOf({ name: queue }),
+      listensTo: [],
+      state: 'caught up' as const,
+      waiting: 0,
+      exact: true,
+      about: false,
+      blocked: 0,
+      running: 0,
+      limit: null,
+      inPerSecond: null,
+      outPerSecond: null,
+      handlerMs: null,
+      queueMs: null,
+      emptyInMs: null,
+      inBackoff: 0,
+      oldestMs: null,
+      parked: many,
+      parkedFor: kinds,
+      instances: 0,
+      paused: [],
+      unserved: [],
+    }));
 }

@@ -2,12 +2,14 @@
 import { blockedAlarms } from './blocked';
 import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, type Around, type Counted } from './queues';
+import { alarmsOfEntries, entriesOf } from './outcomes';
 import { slowOf, type Slow } from './slow';
-import type { Alarm, InspectorParts, InstanceView, QueueView } from './types';
+import type { Alarm, EntryView, InspectorParts, InstanceView, QueueView } from './types';
 
 export interface Looked {
   readonly queues: readonly QueueView[];
   readonly alarms: readonly Alarm[];
+  readonly entries: readonly EntryView[];
 }
 
 /** Determines the state of all queues, and the alarms. */
@@ -18,7 +20,8 @@ export async function findAlarms(parts: InspectorParts, counted: readonly Counte
     blockedAlarms(parts, counted, nowMs),
     findSlow(parts, counted, views, around),
   ]);
-  const alarms = [...blocked, ...instances.flatMap(alarmsOfInstance)];
+  const entries = entriesOf(instances);
+  const alarms = [...blocked, ...instances.flatMap(alarmsOfInstance), ...alarmsOfEntries(entries, nowMs)];
   alarms.push(...degraded(instances).filter(({ about }) => !isBlocked(about, blocked, counted)));
   for (const [view, one] of slow) {
     views.set(view.queue, { ...view, state: one.what });
@@ -32,7 +35,7 @@ export async function findAlarms(parts: InspectorParts, counted: readonly Counte
     ...queues.flatMap(pausedBySettings),
     ...queues.filter(({ parked }) => parked > 0).map(hasParked),
   );
-  return { queues, alarms: alarms.toSorted(worstFirst) };
+  return { queues, entries, alarms: alarms.toSorted(worstFirst) };
 }
 
 /** Finds the queues that grow or are stuck. */
@@ -183,6 +186,9 @@ const order: readonly Alarm['what'][] = [
   'silent',
   'unwell',
   'held',
+  'timing out',
+  'failing',
+  'refused',
   'degraded',
   'growing',
   'paused',

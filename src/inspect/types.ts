@@ -8,9 +8,11 @@ import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
 import type { Stub } from '../work/parked/park';
 import type { Repaired } from '../work/parked/replay';
+import type { EntryView } from './entry-view';
 import type { QueueView } from './queue-view';
 
-export type { ParkedKind, QueueState, QueueView, UnservedView } from './queue-view';
+export type { EntryView, SenderView } from './entry-view';
+export type { ParkedKind, QueueByView, QueueKind, QueueState, QueueView, UnservedView } from './queue-view';
 
 /** Dependencies and limits of an inspector. */
 export interface InspectorParts {
@@ -171,7 +173,10 @@ export interface Alarm {
     | 'held'
     | 'blocked'
     | 'paused'
-    | 'unserved';
+    | 'unserved'
+    | 'failing'
+    | 'timing out'
+    | 'refused';
   /** Time for which the condition has lasted, in ms; null when it is unknown. */
   readonly forMs: number | null;
   readonly message: string;
@@ -188,6 +193,8 @@ export interface SystemStatus {
   /** Alarms, most severe first. */
   readonly alarms: readonly Alarm[];
   readonly queues: readonly QueueView[];
+  /** Entries of which messages were sent or requests were handled within the last minute. */
+  readonly entries: readonly EntryView[];
 }
 
 /** An unknown name, with the nearest known names. */

@@ -43,6 +43,10 @@ kafkaSuite('the command on a cluster', (suite) => {
       { QUEUE: 'shop.index', 'LISTENS TO': 'shop.sold' },
       { QUEUE: 'shop.work', STATE: 'working', WAITING: '1', RUNNING: '1', PARKED: '2', INSTANCES: '1' },
     ]);
+    const byKey = rows((await k.run(['queues', 'shop.work', '--by', 'key'])).out);
+    expect(byKey).toMatchObject([{ KEY: 'c', WAITING: '1', RUNNING: '1', FIRST: ids[3] }]);
+    const newest = await k.run(['peek', 'shop.work', '--newest', '-n', '1', '-o', 'jsonl']);
+    expect(jsonLines(newest.out)).toMatchObject([{ id: ids[4] }]);
     const instances = await k.eventually(['instances', 'shop', '-o', 'jsonl'], ({ code }) => code === 0);
     expect(jsonLines(instances.out)).toMatchObject([{ module: 'shop', pid: seller.child.pid, silent: null }]);
   });

@@ -14,8 +14,6 @@ beforeAll(async () => {
     { key: 'a', do: 'done' },
     { key: 'a', do: 'park' },
     { key: 'b', do: 'fail' },
-    { key: 'c', do: 'hang' },
-    { key: 'c', do: 'done' },
   ]);
   await eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['PARKED'] === '2');
 });
@@ -44,13 +42,25 @@ test('status prints an alarm with the next command, and exits with 1 for a warni
 });
 
 test('queues prints exact counts', async () => {
-  const { code, out } = await run(['queues']);
+  // Submitted here, because a message that hangs for 30 s makes the queue stuck.
+  const hanging = await seller.pack([
+    { key: 'c', do: 'hang' },
+    { key: 'c', do: 'done' },
+  ]);
+  ids = [...ids, ...hanging];
+  const { code, out } = await eventually(['queues'], (ended) => rows(ended.out)[2]?.['RUNNING'] === '1');
   expect(code).toBe(0);
   expect(rows(out)).toMatchObject([
     { QUEUE: 'shop.bills', STATE: 'caught up', WAITING: '0', PARKED: '0', INSTANCES: '1' },
     { QUEUE: 'shop.index', 'LISTENS TO': 'shop.sold' },
     { QUEUE: 'shop.work', STATE: 'working', WAITING: '1', RUNNING: '1', PARKED: '2', INSTANCES: '1' },
   ]);
+});
+
+test('queues --by counts the messages of each kind', async () => {
+  const { code, out } = await run(['queues', 'shop.pack', '--by', 'key']);
+  expect(code).toBe(0);
+  expect(rows(out)).toMatchObject([{ KEY: 'c', WAITING: '1', RUNNING: '1', FIRST: ids[3] }]);
 });
 
 test('instances prints the version, pid and health of each instance', async () => {
@@ -70,6 +80,8 @@ test('peek prints unsettled messages in order, with the state of each', async ()
   expect(second).toMatchObject({ ID: ids[4], IT: `behind ${ids[3]}` });
   const json = await run(['peek', 'shop.work', '-n', '1', '-o', 'jsonl']);
   expect(jsonLines(json.out)).toMatchObject([{ id: ids[3], state: 'running', body: { do: 'hang' } }]);
+  const newest = await run(['peek', 'shop.work', '--newest', '-n', '1', '-o', 'jsonl']);
+  expect(jsonLines(newest.out)).toMatchObject([{ id: ids[4], body: { do: 'done' } }]);
   const none = await run(['peek', 'shop.work', '--key', 'nobody']);
   expect(none.code).toBe(1);
 });
@@ -127,6 +139,8 @@ test('unknown names and wrong arguments exit with 64, and suggest the nearest na
     [['stauts'], /there is no verb stauts, the nearest is status/],
     [['queues', '--wide'], /unknown option '--wide'/],
     [['peek'], /missing required argument/],
+    [['queues', 'shop.work', '--by', 'size'], /--by size is not one of entry, key, partition, sender, instance/],
+    [['queues', '--by', 'key'], /--by counts the messages of one queue; name it/],
     [['-o', 'xml'], /-o xml is not one of table, json, jsonl/],
     [['parked', '--since', 'soon'], /--since soon is neither a duration/],
     [['peek', 'shop.work', '-n', '0'], /-n 0 is not a whole number from 1/],

@@ -1,9 +1,9 @@
 /** Implements `busbar instances`, which lists the live instances, the contracts that they serve and their load. */
-import type { InstanceView } from '../../inspect';
+import type { EntryCounts, InstanceView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
 import type { Desk } from '../run';
-import { age, none, size } from '../words';
+import { age, milliseconds, none, size } from '../words';
 
 const columns = (nowMs: number): readonly Column<InstanceView>[] => [
   { name: 'INSTANCE', show: ({ name }) => name },
@@ -17,6 +17,9 @@ const columns = (nowMs: number): readonly Column<InstanceView>[] => [
     right: true,
     show: ({ status }) => (status ? String(status.requests.filter(isOfOthers).length) : none),
   },
+  { name: 'IN/s', right: true, spare: 2, show: ({ status }) => (status?.entries ? inPerSecond(status.entries) : none) },
+  { name: 'p50', right: true, spare: 2, show: ({ status }) => handlerTime(status?.entries, 'p50Ms') },
+  { name: 'p99', right: true, spare: 2, show: ({ status }) => handlerTime(status?.entries, 'p99Ms') },
   { name: 'MEMORY', right: true, spare: 2, show: ({ status }) => (status ? size(status.rssBytes) : none) },
   { name: 'SERVES', cut: true, show: servedBy },
 ];
@@ -40,6 +43,19 @@ function stateOf({ status, silent, leaving }: InstanceView): string {
 
 function jobsOf(queues: NonNullable<InstanceView['status']>['queues']): number {
   return queues.reduce((sum, { running }) => sum + running.length, 0);
+}
+
+/** Returns the messages and requests that the instance received in a second, without the requests of operators. */
+function inPerSecond(entries: readonly EntryCounts[]): string {
+  const all = entries.filter(isOfOthers);
+  return all.reduce((sum, one) => sum + (one.in / one.windowMs) * 1_000, 0).toFixed(1);
+}
+/** Returns the median or 99th percentile of the handlers of the entry that took most of the time. */
+function handlerTime(entries: readonly EntryCounts[] = [], which: 'p50Ms' | 'p99Ms'): string {
+  const calls = ({ done, failed, failures, parked, handlerMs }: EntryCounts): number =>
+    (done + failed + failures + parked) * (handlerMs?.p50Ms ?? 0);
+  const [busiest] = entries.filter(isOfOthers).toSorted((one, other) => calls(other) - calls(one));
+  return busiest?.handlerMs ? milliseconds(busiest.handlerMs[which]) : none;
 }
 
 /**

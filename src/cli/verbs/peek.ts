@@ -9,6 +9,7 @@ import { filterOf, type Filters } from './filter';
 
 export interface PeekOptions extends Filters {
   readonly body: boolean;
+  readonly newest?: boolean;
 }
 const shownDefault = 20;
 
@@ -20,7 +21,8 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
   const found: WaitingView[] = [];
   let failed: unknown;
   try {
-    for await (const message of inspector.peek(queue, filter)) {
+    const newest = options.newest ?? false;
+    for await (const message of inspector.peek(queue, { ...filter, newest })) {
       found.push(message);
       if (found.length >= most) break;
     }
@@ -31,7 +33,7 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
   await out.list({ columns: columns(found, bodies, nowMs()), json: plainMessage(bodies) }, found);
   if (failed !== undefined) throw failed;
   if (found.length === 0) out.note('nothing matches');
-  else if (found.length === most) out.note(`the first ${most}; more with -n`);
+  else if (found.length === most) out.note(`the ${options.newest ? 'newest' : 'first'} ${most}; more with -n`);
   return found.length > 0 ? exits.done : exits.warning;
 }
 

@@ -1,9 +1,9 @@
 /** Implements `busbar queues`, which counts the waiting messages of each queue. */
-import type { QueueView } from '../../inspect';
-import { exits, type Exit } from '../exit';
+import { byNames, type By, type QueueKind, type QueueView } from '../../inspect';
+import { exits, Usage, type Exit } from '../exit';
 import type { Column } from '../output';
 import type { Desk } from '../run';
-import { age, clockTime, count, none } from '../words';
+import { age, clockTime, count, none, size } from '../words';
 
 const number = (name: string, of: (queue: QueueView) => number): Column<QueueView> => ({
   name,
@@ -39,7 +39,13 @@ const columns: readonly Column<QueueView>[] = [
   { name: 'LISTENS TO', cut: true, spare: 2, show: ({ listensTo }) => listensTo.join(', ') || none },
 ];
 
-export async function queues({ inspector, out, nowMs }: Desk, names: readonly string[]): Promise<Exit> {
+export interface QueuesOptions {
+  readonly by?: string;
+}
+
+export async function queues(desk: Desk, names: readonly string[], { by }: QueuesOptions = {}): Promise<Exit> {
+  if (by !== undefined) return queuesBy(desk, names, by);
+  const { inspector, out, nowMs } = desk;
   const found = await inspector.queues(names);
   const listed = columns.filter(({ name }) => name !== 'LISTENS TO' || found.some((one) => one.listensTo.length > 0));
   await out.list({ columns: listed }, found);
@@ -74,4 +80,44 @@ function describeBlocked(queue: string, blocked: number): string {
 }
 function describeUnsure({ about }: QueueView): string {
   return about ? 'with a ~ is by the offsets of the log' : 'with a + is what was counted before the limit';
+}
+
+/** Interval between two lines about the progress of a count, in ms. */
+const progressMs = 2_000;
+
+async function queuesBy(
+  { inspector, out, signal, nowMs }: Desk,
+  names: readonly string[],
+  given: string,
+): Promise<Exit> {
+  const by = byNames.find((name) => name === given);
+  if (!by) throw new Usage(`--by ${given} is not one of ${byNames.join(', ')}`);
+  const [name, ...more] = names;
+  if (name === undefined || more.length > 0) throw new Usage('--by counts the messages of one queue; name it');
+  let reportedMs = nowMs();
+  const progress = (read: number, of: number): void => {
+    if (nowMs() - reportedMs < progressMs) return;
+    reportedMs = nowMs();
+    out.note(`counted ${count(read)} of ${count(of)}`);
+  };
+  const found = await inspector.queueBy(name, by, { signal, progress });
+  await out.list({ columns: kindColumns(by) }, found.kinds);
+  if (found.others > 0) out.note(`${count(found.others)} messages are of further kinds`);
+  if (found.kinds.length === 0) out.note('no message waits or runs');
+  else if (out.forPeople) {
+    const precision = found.exact ? 'is exact: counted to the end of each log' : 'leaves out what cannot be read';
+    out.note(`WAITING ${precision} at ${clockTime(nowMs())}.`);
+  }
+  return found.kinds.length > 0 ? exits.done : exits.warning;
+}
+
+function kindColumns(by: By): readonly Column<QueueKind>[] {
+  return [
+    { name: by.toUpperCase(), cut: true, show: ({ kind }) => kind || none },
+    { name: 'WAITING', right: true, show: ({ waiting }) => count(waiting), plain: ({ waiting }) => String(waiting) },
+    { name: 'RUNNING', right: true, show: ({ running }) => count(running), plain: ({ running }) => String(running) },
+    { name: 'OLDEST', right: true, show: ({ oldestMs }) => age(oldestMs) },
+    { name: 'SIZE', right: true, spare: 1, show: ({ bytes }) => size(bytes), plain: ({ bytes }) => String(bytes) },
+    { name: 'FIRST', spare: 2, show: ({ first }) => first },
+  ];
 }

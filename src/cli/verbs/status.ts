@@ -6,20 +6,7 @@ import type { Desk } from '../run';
 import { beside, wrap } from '../table';
 import { age, clockTime, oneLine, plural } from '../words';
 
-const marks: Readonly<Record<Alarm['what'], string>> = {
-  expiring: '✖',
-  stuck: '✖',
-  'no instance': '✖',
-  unserved: '✖',
-  blocked: '✖',
-  silent: '✖',
-  unwell: '▲',
-  degraded: '▲',
-  held: '▲',
-  growing: '▲',
-  paused: '▲',
-  parked: '▲',
-};
+const marks: Readonly<Record<Alarm['severity'], string>> = { critical: '✖', warning: '▲' };
 
 const scripted: Listing<Alarm> = {
   columns: [
@@ -77,8 +64,8 @@ function exitOf(alarms: readonly Alarm[]): Exit {
 
 /** Returns one line per alarm when every alarm fits the terminal uncut. Otherwise each alarm becomes a paragraph. */
 function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] {
-  const rows = alarms.map(({ what, about, forMs, message, next }) => {
-    return [marks[what], about, what, forMs === null ? '' : age(forMs), message, next];
+  const rows = alarms.map(({ severity, what, about, forMs, message, next }) => {
+    return [marks[severity], about, what, forMs === null ? '' : age(forMs), message, next];
   });
   const headings = Array.from({ length: 6 }, () => ({ name: '' }));
   const lines = beside(headings, rows, width);

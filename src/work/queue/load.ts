@@ -75,11 +75,13 @@ export class Load {
     this.#timer.cancel();
   }
 
-  /** Returns the counts of the last minute, with the interval that has just begun. */
+  /** Returns the counts of the last minute. */
   read(): QueueLoad {
     const nowMs = this.parts.clock.now();
     const current = this.#since(new Map(this.#local()), nowMs);
-    const all = [...this.#samples, current];
+    // While messages wait in the log, the ones that arrived in the interval that has just begun are not known.
+    const isKnown = this.parts.state().waiting === 0 || this.#samples.length === 0;
+    const all = isKnown ? [...this.#samples, current] : this.#samples;
     return {
       windowMs: sum(all, ({ ms }) => ms),
       in: Math.round(sum(all, (one) => one.in)),
