@@ -14,6 +14,7 @@ import type { BusGiven, BusValues } from './options';
 import { CONTRACT, type AnyContract } from './contract/types';
 import { checkName } from './format/names';
 import type { Around, Look, Made } from './open-servers';
+import { registeredTracing } from './telemetry/registered';
 import { logToStderr } from './telemetry/stderr';
 
 /**
@@ -78,6 +79,7 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
     const fields = () => ({ ...self, pid: process.pid });
     logToStderr({ notices, level: values.logLevel, format: values.logFormat, fields });
   }
+  const tracing = await registeredTracing(self.instance, notices);
   const around = {
     clock: systemClock,
     random: systemRandom,
@@ -100,6 +102,7 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
     rssBytes: () => process.memoryUsage.rss(),
     version: values.version,
     middleware: incoming,
+    tracing,
     timings: { ...values, lingerMs },
   };
   const { bus, opened } = buildBus(parts);

@@ -19,7 +19,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   work: ['base', 'contract', 'format', 'ports', 'delivery'],
   broadcast: ['base', 'contract', 'format', 'ports', 'delivery'],
   bus: ['base', 'contract', 'format', 'ports', 'delivery', 'request', 'work', 'broadcast'],
-  telemetry: ['base'],
+  telemetry: ['base', 'delivery/tracing'],
   // Reads the records that the bus writes into logs, and sends requests through the contract that each instance serves.
   inspect: [
     'base',
@@ -102,6 +102,7 @@ const homes: Readonly<Record<string, string>> = {
   'string-width': 'cli',
   pino: 'telemetry',
   'prom-client': 'telemetry',
+  '@opentelemetry/api': 'telemetry',
 };
 
 /** Folders that receive time, randomness and files as dependencies. */
@@ -285,9 +286,10 @@ describe('src', () => {
   });
 
   it('declares exactly the packages that it loads', () => {
-    const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
-      dependencies: Record<string, string>;
-    };
+    const { dependencies: own, peerDependencies } = JSON.parse(
+      readFileSync(path.join(root, 'package.json'), 'utf8'),
+    ) as Record<'dependencies' | 'peerDependencies', Record<string, string>>;
+    const dependencies = { ...own, ...peerDependencies };
     const loaded = src.flatMap(({ imports }) => imports.map(({ from }) => packageOf(from)));
     const packages = new Set(loaded.filter((name) => !name.startsWith('.') && !name.startsWith('node:')));
     expect([...packages].filter((name) => !(name in dependencies))).toEqual([]);
@@ -296,7 +298,7 @@ describe('src', () => {
 
   it('loads with index.ts only the package eventemitter3, the log without pino, and no transport', () => {
     const allowed =
-      /^(?:node:|eventemitter3$|src\/(?:index|open|config|options|base|contract|format|ports|delivery|request|work|broadcast|bus)\b|src\/telemetry\/(?:stderr|log)\.ts$)/;
+      /^(?:node:|eventemitter3$|src\/(?:index|open|config|options|base|contract|format|ports|delivery|request|work|broadcast|bus)\b|src\/telemetry\/(?:stderr|log|registered)\.ts$)/;
     const faults = [...reach('src/index.ts')].filter(([target]) => !allowed.test(target));
     expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
   });

@@ -38,7 +38,7 @@ import { createVerbs } from './verbs';
  */
 export function buildBus(parts: BusParts): BuiltBus {
   const { clock, random, notices, messenger, log, registry, self, timings, live, ns, version } = parts;
-  const { middleware, calls } = parts;
+  const { middleware, calls, tracing } = parts;
   const { messageBytesMax, bodyDepthMax, keepMs, drainMs } = timings;
   const incarnation = drawIncarnation(random);
   const makeId = idMaker(clock, random);
@@ -53,7 +53,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   const health = openHealth(clock, notices, live, queueStats);
 
   const [counters, outgoing] = [openCounters(clock), openOutgoing(clock)];
-  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax, counters };
+  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax, counters, tracing };
   const answerer = createAnswerer({ ...deliverParts, messenger, self: self.instance, messageBytesMax });
   const receiver = createBroadcastReceiver(deliverParts);
   const subscriptions = openEventSubscriptions({ ...deliverParts, log, drainMs });
@@ -127,6 +127,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     clock,
     notices,
     scopes,
+    tracing,
     self,
     phase,
     health,

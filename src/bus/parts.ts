@@ -37,7 +37,7 @@ interface Planted extends Pick<ConsumerParts, 'makeFilter' | 'makeIdWindow' | 'm
   readonly makeRetained?: () => Retained;
 }
 /** Dependencies of {@link buildBus}. */
-export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
+export interface BusParts extends Planted, Pick<DeliverParts, 'calls' | 'tracing'> {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;

@@ -8,6 +8,7 @@ import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } f
 import { Captures, fromCaller, located } from '../delivery/call-site';
 import { currentScope, type Peer, type Scope, type Scopes } from '../delivery/context';
 import type { Run } from '../delivery/deliver';
+import { isSystem, type SentSpan, type Tracing } from '../delivery/tracing';
 import type { Topic } from '../ports/log';
 import type { Instance } from '../ports/registry';
 import type { Caller } from '../request/caller';
@@ -27,6 +28,8 @@ export interface VerbsParts {
   readonly clock: Clock;
   readonly notices: Notices;
   readonly scopes: Scopes;
+  /** Creates a span for each call that sends. Default: there are no spans. */
+  readonly tracing?: Tracing | undefined;
   readonly self: Peer;
   readonly phase: Pick<Phase, 'mustBeOpen' | 'start'>;
   readonly health: Pick<HealthBook, 'read'>;
@@ -48,14 +51,29 @@ export interface VerbsParts {
 export type Verbs = Omit<Bus, 'close' | typeof Symbol.asyncDispose>;
 
 export function createVerbs(parts: VerbsParts): Verbs {
-  const { self, notices, scopes, phase, health, caller, peers, sender, broadcaster, subscriptions } = parts;
+  const { self, notices, scopes, tracing, phase, health, caller, peers, sender, broadcaster, subscriptions } = parts;
+
+  /** Calls `send` inside the span of its messages, which belong to the trace of that span. */
+  function traced<T>(
+    tracing: Tracing,
+    verb: SentSpan['verb'],
+    entry: AnyEntry,
+    send: () => Promise<T>,
+    count?: number,
+  ): Promise<T> {
+    if (isSystem(entry.name)) return send();
+    const scope = currentScope(scopes);
+    const span = { verb, entry: entry.name, traceparent: scope?.traceparent, ...(count !== undefined && { count }) };
+    return tracing.sent(span, (traceparent) => scopes.run(withBaggage(scope, {}, traceparent), send));
+  }
 
   const captures = new Captures(parts.clock);
   function ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
     phase.mustBeOpen();
     mustBe(entry, 'request');
     checkCall('request', entry, options);
-    return caller.ask(entry, input, options);
+    if (!tracing) return caller.ask(entry, input, options);
+    return traced(tracing, 'request', entry, () => caller.ask(entry, input, options));
   }
   const request = located(captures, ask);
   async function askAll(entry: Request, input: unknown, options?: AskOptions) {
@@ -86,7 +104,8 @@ export function createVerbs(parts: VerbsParts): Verbs {
     mustBe(entry, kind);
     checkCall(`${verbOf[kind]}All`, entry, how);
     const { id: ids, until, timeoutMs } = how ?? {};
-    return sender.send(entry, inputs, 'list', { ids, until, timeoutMs });
+    const send = () => sender.send(entry, inputs, 'list', { ids, until, timeoutMs });
+    return tracing ? traced(tracing, verbOf[kind], entry, send, inputs.length) : send();
   }
   async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Submitted> {
     phase.mustBeOpen();
@@ -94,7 +113,8 @@ export function createVerbs(parts: VerbsParts): Verbs {
     checkCall(verbOf[kind], entry, how);
     const { id, until, timeoutMs } = how ?? {};
     const ids = id === undefined ? undefined : () => id;
-    const [sent] = await sender.send(entry, [input], 'one', { ids, until, timeoutMs });
+    const send = () => sender.send(entry, [input], 'one', { ids, until, timeoutMs });
+    const [sent] = await (tracing ? traced(tracing, verbOf[kind], entry, send) : send());
     // the sender returns one result for each input
     if (!sent) throw new TypeError('the sender did not return one result for each input');
     return sent;
@@ -134,7 +154,8 @@ export function createVerbs(parts: VerbsParts): Verbs {
       phase.mustBeOpen();
       mustBe(entry, 'broadcast');
       checkCall('broadcast', entry, options);
-      return broadcaster.broadcast(entry, input);
+      const send = () => broadcaster.broadcast(entry, input);
+      return tracing ? traced(tracing, 'broadcast', entry, send) : send();
     }),
     publish: located(
       captures,
@@ -155,8 +176,11 @@ export function createVerbs(parts: VerbsParts): Verbs {
       mustBeContract(contract, 'bus.serve');
       return phase.start(parts.serveContract(contract, handlers, options));
     }),
-    with: (baggage: object, inside: () => unknown, traceparent?: string) =>
-      scopes.run(withBaggage(currentScope(scopes), baggage, traceparent), inside),
+    with(baggage: object, inside: () => unknown, traceparent?: string) {
+      const scope = withBaggage(currentScope(scopes), baggage, traceparent);
+      const run = (): unknown => scopes.run(scope, inside);
+      return tracing && traceparent !== undefined ? tracing.inside(traceparent, run) : run();
+    },
     instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
     health: () => health.read(),
     watch: (listener: Parameters<Bus['watch']>[0]) => notices.watch(listener),

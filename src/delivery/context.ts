@@ -43,7 +43,10 @@ export interface Context {
   readonly signal: AbortSignal;
   readonly from: Peer;
   readonly baggage: Readonly<Partial<Baggage>>;
-  /** W3C trace context of the message, if any. Pass it to the tracer of calls that leave the bus. */
+  /**
+   * W3C trace context of the message, if any. Pass it to the tracer of calls that leave the bus. With a tracer of
+   * OpenTelemetry it is that of the handler's span, which also is the active span.
+   */
   readonly traceparent: string | undefined;
   readonly log: ContextLog;
   /** Sets a progress line for operators. It is kept in this instance and never sent. */
@@ -141,6 +144,8 @@ export interface Facts {
 export class DeliveryContext implements WorkContext {
   /** Last text that the handler passed to `progress`. */
   note = '';
+  /** Span of the delivery, if there is a tracer. */
+  span: { readonly traceparent: string | undefined } | undefined;
   #controller: AbortController | undefined;
   #deadlineTimer: Timer | undefined;
   #aborted: { readonly reason: unknown } | undefined;
@@ -168,7 +173,7 @@ export class DeliveryContext implements WorkContext {
     return this.facts.baggage;
   }
   get traceparent(): string | undefined {
-    return this.facts.traceparent;
+    return this.span ? this.span.traceparent : this.facts.traceparent;
   }
   get signal(): AbortSignal {
     if (!this.#controller) {

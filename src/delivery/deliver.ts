@@ -9,6 +9,7 @@ import { ParkSignal, type DeliveryContext, type Facts, type Scope, type Scopes }
 import type { Counters, Ending, EntryCounters } from './counters';
 import { DerivedIds } from './derived-ids';
 import type { Middleware, Settlement } from './middleware';
+import { isSystem, type HandlerSpan, type Tracing } from './tracing';
 
 export interface DeliverParts {
   readonly clock: Clock;
@@ -21,6 +22,8 @@ export interface DeliverParts {
   readonly bodyDepthMax?: number | undefined;
   /** Counts handler calls by entry. Default: they are not counted. */
   readonly counters?: Counters | undefined;
+  /** Creates a span for each call. Default: there are no spans. */
+  readonly tracing?: Tracing | undefined;
 }
 /** A handler as the bus stores it. It gets the body and the context, and returns the reply or nothing. */
 export type Run = (body: unknown, context: DeliveryContext) => unknown;
@@ -59,6 +62,7 @@ class Call implements Scope {
   readonly #counters: EntryCounters | undefined;
   #by: 'check' | 'handler' = 'check';
   #ids: DerivedIds | undefined;
+  readonly #span: HandlerSpan | undefined;
 
   constructor(
     private readonly parts: DeliverParts,
@@ -69,6 +73,7 @@ class Call implements Scope {
   ) {
     this.#startedMs = parts.clock.mono();
     this.#counters = parts.counters?.of(entry.name);
+    if (parts.tracing) this.#span = this.#startSpan(parts.tracing);
   }
 
   get id(): string {
@@ -81,11 +86,22 @@ class Call implements Scope {
     return this.facts.baggage;
   }
   get traceparent(): string | undefined {
-    return this.facts.traceparent;
+    return this.context.traceparent;
   }
   get ids(): DerivedIds | undefined {
     if (this.facts.source !== undefined) this.#ids ??= new DerivedIds(this.facts);
     return this.#ids;
+  }
+
+  /** Returns undefined for the requests of operators, which every instance serves. */
+  #startSpan(tracing: Tracing): HandlerSpan | undefined {
+    const { entry, context } = this;
+    if (isSystem(entry.name)) return undefined;
+    const { id, attempt, traceparent, place, durable, source } = this.facts;
+    const from = durable ? { group: source, partition: place?.partition } : {};
+    const span = tracing.handled({ entry: entry.name, kind: entry.kind, id, attempt, traceparent, ...from });
+    context.span = span;
+    return span;
   }
 
   start(raw: unknown): Outcome | Promise<Outcome> {
@@ -115,6 +131,9 @@ class Call implements Scope {
   }
   #handle(body: unknown): unknown {
     this.#by = 'handler';
+    return this.#span ? this.#span.within(() => this.#run(body)) : this.#run(body);
+  }
+  #run(body: unknown): unknown {
     return this.parts.scopes.run(this, through, this.parts.middleware, this.entry, body, this.run, this.context);
   }
 
@@ -126,6 +145,7 @@ class Call implements Scope {
     this.context.end();
     const { parts, entry, facts, context } = this;
     parts.calls?.delete(facts);
+    this.#span?.end(outcome.ok ? undefined : { thrown: outcome.error });
     const isStarted = outcome.ok || !(outcome.error instanceof NotStarted);
     if (isStarted) this.#counters?.ended(parts.clock.now(), parts.clock.mono() - this.#startedMs, endingOf(outcome));
     // A failed call is reported to watchers of failures too.

@@ -20,20 +20,21 @@ const program = `
     await bus.submit(shop.bill, 1);
     await ended;
     await bus.close();
-    process.stdout.write(String(Object.keys(require.cache).some((file) => file.includes('node_modules/pino/'))));
+    const loaded = Object.keys(require.cache).flatMap((file) => /node_modules\\/(pino|@opentelemetry)\\//.exec(file)?.[1] ?? []);
+    process.stdout.write(JSON.stringify([...new Set(loaded)]));
   })();
 `;
 const dir = mkdtempSync(join(tmpdir(), 'bb-stderr-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-function run(options: object, ...more: readonly string[]): { loadsPino: boolean; lines: readonly string[] } {
+function run(options: object, ...more: readonly string[]): { loads: readonly string[]; lines: readonly string[] } {
   const args = ['-r', join(__dirname, '..', 'register.cjs'), '-e', program, dir, JSON.stringify(options), ...more];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, {
     cwd: join(__dirname, '../..'),
     encoding: 'utf8',
   });
   if (status !== 0) throw new Error(stderr);
-  return { loadsPino: stdout === 'true', lines: stderr.split('\n').slice(0, -1) };
+  return { loads: JSON.parse(stdout) as string[], lines: stderr.split('\n').slice(0, -1) };
 }
 
 test('warnings and errors are JSON lines on stderr, and nothing is on stdout', () => {
@@ -55,8 +56,8 @@ test('logLevel and logFormat choose the level and the form', () => {
   expect(lines[1]).toMatch(/  error  shop#\w{6}  shop\.bill parked after 1 attempt/);
 });
 
-test('without a line, and with log: false, pino is not loaded', () => {
-  expect(run({ log: false })).toEqual({ loadsPino: false, lines: [] });
-  expect(run({}, 'ink')).toEqual({ loadsPino: false, lines: [] });
-  expect(run({}).loadsPino).toBe(true);
+test('without a line, and with log: false, pino is not loaded, and without a tracer OpenTelemetry is not', () => {
+  expect(run({ log: false })).toEqual({ loads: [], lines: [] });
+  expect(run({}, 'ink')).toEqual({ loads: [], lines: [] });
+  expect(run({}).loads).toEqual(['pino']);
 });
