@@ -9,7 +9,7 @@ register(`data:text/javascript,${encodeURIComponent(resolve)}`);
 const { Application, Comment, Converter } = await import('typedoc');
 const require = createRequire(import.meta.url);
 require('../test/register.cjs');
-const { busOptions, hostOptions } = require('../src/options.ts');
+const { busOptions } = require('../src/options.ts');
 
 /** Types that the reference leaves out. */
 const internalTypes = {
@@ -42,7 +42,7 @@ const app = await Application.bootstrap({
 
 /** Options have their descriptions in the table of src/options.ts, which `busbar` and docs/configuration.md also use. */
 app.converter.on(Converter.EVENT_CREATE_DECLARATION, (_context, reflection) => {
-  const option = { ...busOptions, ...hostOptions }[reflection.name];
+  const option = busOptions[reflection.name];
   const isOption = reflection.sources?.some(({ fileName }) => fileName.endsWith('src/options.ts'));
   if (option && isOption && !reflection.hasComment())
     reflection.comment = new Comment([{ kind: 'text', text: option.description }]);

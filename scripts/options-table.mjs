@@ -5,9 +5,9 @@ import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
 require('../test/register.cjs');
-const { busOptions, hostOptions } = require('../src/options.ts');
+const { busOptions } = require('../src/options.ts');
 const { optionsTable } = require('../src/options-table.ts');
-const table = optionsTable({ ...busOptions, ...hostOptions });
+const table = optionsTable(busOptions);
 
 if (process.argv.includes('--write')) {
   const page = new URL('../docs/configuration.md', import.meta.url);

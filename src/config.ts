@@ -6,11 +6,10 @@ import { isCode, errorMessage } from './base/errors';
 import { openLive, readSetting, type Live, type Meant } from './base/live';
 import type { Notices } from './base/notices';
 import { readOptions, readRight, variableLayer, type Layer, type Loaded } from './base/options';
-import { busOptions, entryOptions, hostOptions, secretVariables, type HostGiven } from './options';
+import { busOptions, entryOptions, secretVariables, type BusGiven } from './options';
 
-const allOptions = { ...busOptions, ...hostOptions };
 /** Values of all options, and their sources. */
-export type Config = Loaded<typeof allOptions>;
+export type Config = Loaded<typeof busOptions>;
 
 /** Sources of the configuration. */
 export interface ConfigParts {
@@ -18,7 +17,7 @@ export interface ConfigParts {
    * Options passed by code. They override files and variables. `by` is the function that received them, for error
    * texts.
    */
-  readonly overrides?: HostGiven;
+  readonly overrides?: BusGiven;
   readonly by?: 'openBus' | 'runModule';
   /**
    * Environment variables.
@@ -41,17 +40,17 @@ export interface ConfigParts {
  * Throws one Config error that names every unknown or wrong option with its value, its source and its limit.
  */
 export function loadConfig(parts: ConfigParts = {}): Config {
-  return readOptions(allOptions, layersOf(parts));
+  return readOptions(busOptions, layersOf(parts));
 }
 /** Reads the configuration without its wrong options. It configures the log that reports them. */
-export const loadRight = (parts: ConfigParts): Config => readRight(allOptions, layersOf(parts));
+export const loadRight = (parts: ConfigParts): Config => readRight(busOptions, layersOf(parts));
 
 function layersOf(parts: ConfigParts): readonly Layer[] {
   const { overrides = {}, by = 'openBus', env = process.env, cwd = process.cwd(), readFile = readText } = parts;
   return [
     fileLayer(env['BUSBAR_CONFIG'], cwd, readFile),
-    variableLayer(allOptions, env, ['BUSBAR_CONFIG', ...Object.values(secretVariables)]),
-    { sourceOf: () => by, values: overrides, only: by === 'openBus' ? busOptions : allOptions },
+    variableLayer(busOptions, env, ['BUSBAR_CONFIG', ...Object.values(secretVariables)]),
+    { sourceOf: () => by, values: overrides },
   ];
 }
 
@@ -84,11 +83,11 @@ function readText(path: string): string | undefined {
 }
 
 /** Values without a file, a variable or code. */
-export const defaults: Config['values'] = readOptions(allOptions, []).values;
+export const defaults: Config['values'] = readOptions(busOptions, []).values;
 
-const declared = { bus: allOptions, entry: entryOptions };
+const declared = { bus: busOptions, entry: entryOptions };
 /** Options with the settings applied. */
-export type LiveConfig = Live<typeof allOptions, typeof entryOptions>;
+export type LiveConfig = Live<typeof busOptions, typeof entryOptions>;
 
 /** Creates the options that settings can change. `settings.watch(live.take)` keeps them up to date. */
 export function liveConfig(configured: Config['values'], notices: Notices, clock: Clock): LiveConfig {

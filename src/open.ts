@@ -4,7 +4,8 @@ import { hostname } from 'node:os';
 import { fromCaller } from './delivery/call-site';
 import { randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
-import { openNotices } from './base/notices';
+import { allEnded, type Closable } from './base/lifecycle';
+import { openNotices, type Notices } from './base/notices';
 import { configError } from './base/options';
 import { buildBus } from './bus/bus';
 import type { BusParts } from './bus/parts';
@@ -64,11 +65,11 @@ export interface WithPorts {
  * nothing and rejects with Unreachable. If servers do not respond, it calls `waiting`, and rejects after a few seconds.
  */
 export async function openToLook(options: OpenOptions, waiting: Look['waiting'] = () => undefined): Promise<WithPorts> {
-  return openWithPorts({ ...options, log: false }, { waiting });
+  return openWithPorts({ ...options, log: false, health: false }, { waiting });
 }
 
 async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPorts> {
-  const { module, incoming = [], onNotice: listener, log = true, signal, ...overrides } = options ?? {};
+  const { module, incoming = [], onNotice: listener, log = true, health = true, signal, ...overrides } = options ?? {};
   const { values: given } = loadConfig({ overrides });
   const values = { ...given, logLevel: given.logLevel ?? 'warn' };
   const name = checkName('module', moduleName(module));
@@ -79,7 +80,28 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
     const fields = () => ({ ...self, pid: process.pid });
     logToStderr({ notices, level: values.logLevel, format: values.logFormat, fields });
   }
-  const tracing = await registeredTracing(self.instance, notices);
+  const server = health ? await openHealth(notices, values) : undefined;
+  try {
+    const tracing = await registeredTracing(self.instance, notices);
+    const opened = await openBusOf({ values, self, notices, incoming, tracing, signal, look, server });
+    server?.serves(opened.bus);
+    return opened;
+  } catch (error) {
+    await server?.close();
+    throw error;
+  }
+}
+
+interface Given extends Pick<BusParts, 'self' | 'notices' | 'tracing'> {
+  readonly values: BusValues;
+  readonly incoming: BusParts['middleware'];
+  readonly signal: AbortSignal | undefined;
+  readonly look: Look | undefined;
+  /** Closed with the bus. */
+  readonly server: Closable | undefined;
+}
+async function openBusOf(given: Given): Promise<WithPorts> {
+  const { values, self, notices, incoming, tracing, signal, look, server } = given;
   const around = {
     clock: systemClock,
     random: systemRandom,
@@ -104,6 +126,7 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
     middleware: incoming,
     tracing,
     timings: { ...values, lingerMs },
+    closePorts: () => allEnded('closing the ports', [ports.closePorts(), ...(server ? [server.close()] : [])]),
   };
   const { bus, opened } = buildBus(parts);
   try {
@@ -113,6 +136,15 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
     throw error;
   }
   return { bus, ports: parts };
+}
+
+/** Opens the server before the bus, so that an occupied port fails the start early, and every notice is counted. */
+async function openHealth(notices: Notices, { healthPort: port, healthHost: host }: BusValues) {
+  if (port === undefined) return undefined;
+  const { openHealthServer } = await import('./telemetry/health-server');
+  const server = await openHealthServer(notices, { host, port });
+  notices.emit({ type: 'log', level: 'info', message: `health at ${server.url}/health`, fields: {} });
+  return server;
 }
 
 async function onServers(values: BusValues, around: Around): Promise<Made> {

@@ -1,4 +1,4 @@
-/** Options of the bus, of `runModule` and of entries, each declared once; long because each one is described here. */
+/** Options of the bus and of entries, each declared once; long because each one is described here. */
 import { limits } from './base/limits';
 import { options, type GivenTo, type ValuesOf } from './base/options';
 import { bounds } from './contract/options';
@@ -55,6 +55,20 @@ export const busOptions = options({
     description:
       'Form of the log, which `openBus` writes to stderr and `runModule` to stdout. Default: `text` on a terminal, ' +
       '`json` elsewhere.',
+  },
+  healthPort: {
+    type: 'integer',
+    min: 0,
+    max: 65_535,
+    description: 'Port on which the bus answers /health, /ready and /metrics over HTTP; 0 takes any. Default: none.',
+  },
+  healthHost: {
+    type: 'text',
+    default: '127.0.0.1',
+    pattern: /^[0-9a-zA-Z.:-]{1,253}$/,
+    description:
+      'Address on which `healthPort` is opened: `0.0.0.0` or `::` for probes from other machines. A client that ' +
+      'reaches it can read names of queues and entries, and counts.',
   },
   drainMs: {
     type: 'duration',
@@ -252,15 +266,6 @@ export const secretVariables = {
   zookeeperAuth: 'BUSBAR_ZOOKEEPER_AUTH',
 } as const;
 
-/** Further options of `runModule`. */
-export const hostOptions = options({
-  healthPort: {
-    type: 'integer',
-    min: 0,
-    max: 65_535,
-    description: 'Port on loopback where `runModule` answers /health, /ready and /metrics; 0 takes any. Default: none.',
-  },
-});
 /** Settings of one entry or one named listener. They override the contract, `serve` and `listen`. */
 export const entryOptions = options({
   concurrency: {
@@ -315,5 +320,3 @@ export const entryOptionsOf = {
 export type BusValues = ValuesOf<typeof busOptions>;
 /** Options of the bus as passed by code: durations in ms or as '10s', sizes in bytes or as '64KB'. */
 export type BusGiven = GivenTo<typeof busOptions>;
-/** Options of `runModule` as passed by code. */
-export type HostGiven = BusGiven & GivenTo<typeof hostOptions>;

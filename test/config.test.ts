@@ -5,7 +5,7 @@ import { isBusError } from '../src/base/errors';
 import { openNotices } from '../src/base/notices';
 import { systemClock } from '../src/base/clock';
 import { liveConfig, loadConfig, type ConfigParts } from '../src/config';
-import { busOptions, entryOptions, hostOptions } from '../src/options';
+import { busOptions, entryOptions } from '../src/options';
 import { optionsTable } from '../src/options-table';
 
 /** Loads with in-memory files. */
@@ -65,17 +65,11 @@ test.each([
 test('one error lists all faults of file, variables and code', () => {
   const files = { '/app/config/default.json': '{"drainms":1,"sessionMs":"1m 5s"}' };
   const env = { BUSBAR_TRANSPORT: 'pigeon', BUSBAR_KEEP: '1d' };
-  const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, healthPort: 1 } }));
+  const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, healthHost: 'no host' } }));
   expect(faults).toHaveLength(6);
   expect(faults.join('\n')).toMatch(
-    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*minimum of 1.*\nhealthPort \(openBus\)/,
+    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*minimum of 1.*\nhealthHost = .*\(openBus\)/,
   );
-});
-
-test('openBus accepts the options of the bus, runModule also those of the host', () => {
-  const overrides = { healthPort: 9_000 };
-  expect(load({}, { overrides, by: 'runModule' }).values.healthPort).toBe(9_000);
-  expect(faultsOf(() => load({}, { overrides }))).toEqual(['healthPort (openBus) is not an option']);
 });
 
 test('files are read from disk by default', () => {
@@ -106,7 +100,7 @@ test('settings change the live options of the bus and of an entry', () => {
 });
 
 test('every option has a description of one sentence', () => {
-  for (const { description } of Object.values({ ...busOptions, ...hostOptions, ...entryOptions })) {
+  for (const { description } of Object.values({ ...busOptions, ...entryOptions })) {
     expect(description).toMatch(/^[A-Z`].*\.$/);
   }
 });
@@ -121,7 +115,7 @@ const cells = (table: string) =>
     .map((row) => row.split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/^-+$/, '---')));
 
 test('docs/configuration.md has the generated option table: node scripts/options-table.mjs --write', () => {
-  const table = optionsTable({ ...busOptions, ...hostOptions });
+  const table = optionsTable(busOptions);
   const text = readFileSync(configurationPage, 'utf8');
   expect(cells(block.exec(text)?.[1] ?? 'docs/configuration.md has no <!-- options -->')).toEqual(cells(table));
 });

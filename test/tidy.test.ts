@@ -19,7 +19,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   work: ['base', 'contract', 'format', 'ports', 'delivery'],
   broadcast: ['base', 'contract', 'format', 'ports', 'delivery'],
   bus: ['base', 'contract', 'format', 'ports', 'delivery', 'request', 'work', 'broadcast'],
-  telemetry: ['base', 'delivery/tracing'],
+  telemetry: ['base', 'bus/types', 'delivery/tracing'],
   // Reads the records that the bus writes into logs, and sends requests through the contract that each instance serves.
   inspect: [
     'base',

@@ -484,6 +484,11 @@ export interface BusOptions {
    */
   readonly log?: boolean;
   /**
+   * Answers probes and metrics over HTTP, if the option `healthPort` is set.
+   * @default true
+   */
+  readonly health?: boolean;
+  /**
    * Ends the wait for servers (`waitForServersMs`) when it aborts. `openBus` then rejects with Cancelled, and nothing
    * stays open.
    */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { nearest } from '../base/errors';
 import { variableOf, type Options } from '../base/options';
-import { busOptions, entryOptions, hostOptions } from '../options';
+import { busOptions, entryOptions } from '../options';
 import { activityVerbs } from './activity-verbs';
 import { flagOf } from './args';
 import { exits, Usage } from './exit';
@@ -236,7 +236,7 @@ function forgetVerb(program: Command): void {
 
 function settings(program: Command): void {
   const keys = `
-Keys of the whole bus: ${liveNames({ ...busOptions, ...hostOptions })}.
+Keys of the whole bus: ${liveNames(busOptions)}.
 Keys of an entry or of a named listener are its name and one of ${liveNames(entryOptions)}:
 photos.resize.concurrency, search.index.paused.`;
   program

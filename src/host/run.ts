@@ -3,20 +3,20 @@ import type { DependencyContainer } from 'tsyringe';
 import { BusError, isBusError, errorMessage } from '../base/errors';
 import { openNotices, type Notices } from '../base/notices';
 import { loadConfig, loadRight, type Config } from '../config';
-import type { HostGiven } from '../options';
+import type { BusGiven } from '../options';
 import { CONTRACT } from '../contract/types';
 import { openBus, type Bus, type Middleware, type OpenOptions } from '../index';
 import { levelBy, logTo } from '../telemetry/log';
+import type { HealthServer } from '../telemetry/health-server';
 import { openLogger, type Logger } from '../telemetry/logger';
 import { exitCodes } from './exit';
-import type { HealthServer } from './health';
 import { watchSignals, type Running } from './leave';
 import { knownModule, makeModule, type AnyClass } from './module';
 import { thisProcess, type Process } from './process';
 import { serveModule } from './serve';
 
 /** Options of the bus and of the host, which override files and variables, and options that only code can set. */
-export interface RunOptions extends HostGiven {
+export interface RunOptions extends BusGiven {
   /** Middleware around every handler call. The first one is outermost. */
   readonly incoming?: readonly Middleware[];
   /** The container that resolves classes and tokens. The default is tsyringe's root container. */
@@ -88,10 +88,11 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   const notices = openNotices();
   logTo(notices, running.logger);
   followLevel(notices, running.logger);
-  const health = await startHealth(notices, values.healthPort, running);
+  const health = await startHealth(notices, values, running);
   const bus = await openFor(contract, options, {
     onNotice: (notice) => notices.emit(notice),
     log: false,
+    health: false,
     signal: running.leaving.signal,
   });
   running.bus = bus;
@@ -118,9 +119,9 @@ function readConfig(options: RunOptions, proc: Process, running: Running): Confi
 function openFor(
   module: OpenOptions['module'],
   options: RunOptions,
-  more: Pick<OpenOptions, 'onNotice' | 'log' | 'signal'>,
+  more: Pick<OpenOptions, 'onNotice' | 'log' | 'health' | 'signal'>,
 ): Promise<Bus> {
-  const { container: _c, open = openBus, logLevel: _l, logFormat: _f, healthPort: _h, ...given } = options;
+  const { container: _c, open = openBus, ...given } = options;
   return open({ ...given, module, ...more });
 }
 
@@ -150,14 +151,14 @@ function followLevel(notices: Notices, logger: Logger): void {
  */
 async function startHealth(
   watched: Notices,
-  port: number | undefined,
+  { healthPort: port, healthHost: host }: Config['values'],
   running: Running,
 ): Promise<HealthServer | undefined> {
   if (port === undefined) return undefined;
-  const { openHealthServer } = await import('./health');
-  const health = await openHealthServer(watched, port);
+  const { openHealthServer } = await import('../telemetry/health-server');
+  const health = await openHealthServer(watched, { host, port });
   running.health = health;
-  running.logger.info(`health at http://127.0.0.1:${health.port}/health`);
+  running.logger.info(`health at ${health.url}/health`);
   return health;
 }
 

@@ -50,8 +50,8 @@ test('run opens the bus, calls open(), then serves with the options of the decor
   const bus = fakeBus(done);
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, drainMs: '3s', healthPort: 0, logLevel: 'warn' }, proc);
-  const given = { onNotice: expect.any(Function), log: false, signal: expect.any(AbortSignal) };
-  expect(bus.opened).toEqual([{ module: desk, drainMs: '3s', ...given }]);
+  const given = { onNotice: expect.any(Function), log: false, health: false, signal: expect.any(AbortSignal) };
+  expect(bus.opened).toEqual([{ module: desk, drainMs: '3s', healthPort: 0, logLevel: 'warn', ...given }]);
   expect(done).toEqual(['open desk#0001', 'serve Desk {"concurrency":{"ask":3}}']);
   proc.signal('SIGTERM');
   bus.closing.resolve();

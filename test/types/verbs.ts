@@ -208,8 +208,8 @@ export function wrongValues(bus: Bus) {
   void openBus({});
   // @ts-expect-error a misspelled option of the bus
   void openBus({ module: shop, drainMS: 5 });
-  // @ts-expect-error an option of the host
-  void openBus({ module: shop, healthPort: 9_000 });
+  // @ts-expect-error a port is a number
+  void openBus({ module: shop, healthPort: true });
 }
 
 export function wrongHandlers(bus: Bus) {

@@ -1,14 +1,20 @@
-/** Serves health probes and metrics over HTTP on loopback: /health, /ready, /metrics. */
+/** Serves health probes and metrics over HTTP: /health, /ready, /metrics. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { errorMessage } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
-import type { Bus, Health } from '../index';
-import { openMetrics, type MetricsPage } from '../telemetry/metrics';
-import type { Watchable } from '../telemetry/watchable';
+import type { Bus, Health } from '../bus/types';
+import { openMetrics, type MetricsPage } from './metrics';
+import type { Watchable } from './watchable';
 
-export interface HealthServer extends Closable {
+/** Place at which the server listens. */
+export interface HealthPlace {
+  readonly host: string;
+  /** 0 takes any. */
   readonly port: number;
+}
+export interface HealthServer extends Closable {
+  readonly url: string;
   /** Reports the health of `bus` from now on. Until then the process is reported as live and not ready. */
   serves(bus: Pick<Bus, 'health'>): void;
 }
@@ -19,9 +25,10 @@ export interface HealthServer extends Closable {
  * - /ready returns 200 while the process accepts work, and otherwise 503.
  * - /metrics returns prom-client's default registry, which includes the counts of `watched`.
  *
- * The first two return the reasons as JSON. Rejects when the port is occupied.
+ * The first two return the reasons as JSON. Rejects with the error of Node.js when the port is occupied, or the host is
+ * not an address of this machine.
  */
-export async function openHealthServer(watched: Watchable, port: number): Promise<HealthServer> {
+export async function openHealthServer(watched: Watchable, { host, port }: HealthPlace): Promise<HealthServer> {
   const metrics = openMetrics(watched);
   let health = (): Health => starting;
   const server = createServer((request, response) => {
@@ -32,11 +39,14 @@ export async function openHealthServer(watched: Watchable, port: number): Promis
     );
   });
   server.unref(); // the server must not keep alive a process that has nothing else to do
-  await listening(server, port);
+  await listening(server, host, port).catch((error: unknown) => {
+    metrics.stop();
+    throw error;
+  });
   // The cast is safe: a server that listens on a port has an address of this type.
   const { port: bound } = server.address() as AddressInfo;
   return {
-    port: bound,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     serves(bus) {
       health = () => bus.health();
     },
@@ -67,10 +77,10 @@ function send(response: ServerResponse, status: number, type: string, text: stri
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text);
 }
 
-function listening(server: Server, port: number): Promise<void> {
+function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve());
+    server.listen(port, host, () => resolve());
   });
 }
 
