@@ -40,10 +40,22 @@ if (args.join('=').includes('--transport=kafka')) {
   }
 }
 
+/** Freezes or thaws the broker for a scenario. Resolves with the reason if it cannot. */
+async function control(what) {
+  if (!cluster) return 'the brokers of KAFKA_BROKERS cannot be frozen: leave it out, so that the bench starts its own';
+  try {
+    await (what === 'freeze' ? cluster.broker(1).freeze() : cluster.broker(1).thaw());
+  } catch (error) {
+    return String(error);
+  }
+}
+
 const status = isOver
   ? 130
   : await new Promise((resolve) => {
-      bench = spawn(process.execPath, ['build/test/bench/main.js', ...args], { stdio: 'inherit' });
+      const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
+      bench = spawn(process.execPath, ['build/test/bench/main.js', ...args], { stdio });
+      bench.on('message', (what) => control(what).then((error) => bench.send({ error })));
       bench.once('exit', (code) => resolve(code ?? 1));
     });
 await cluster?.close();

@@ -3,6 +3,7 @@ import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type {
   Append,
+  AppendOptions,
   GroupOptions,
   GroupStart,
   Log,
@@ -115,7 +116,9 @@ class KafkaLog {
       holdsUnread: false, // brokers delete by `retention.ms`, even if a group has not read the records
       gapless: false, // the markers of other producers' transactions take an offset each
       ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
-      append: this.#call((topic: string, records: readonly Append[]) => this.#append(topic, records)),
+      append: this.#call((topic: string, records: readonly Append[], options?: AppendOptions) =>
+        this.#append(topic, records, options),
+      ),
       tail: this.#call((topic: string, from: TailFrom) => this.#tail(topic, from)),
       join: this.#call((group: string, topic: string, owner: Owner, options?: GroupOptions) =>
         this.#join(group, topic, owner, options),
@@ -134,8 +137,12 @@ class KafkaLog {
     };
   }
 
-  async #append(topic: string, records: readonly Append[]): Promise<readonly Place[]> {
-    const acknowledged = await this.#sender.append(topic, records);
+  async #append(
+    topic: string,
+    records: readonly Append[],
+    { isImmutable }: AppendOptions = {},
+  ): Promise<readonly Place[]> {
+    const acknowledged = await this.#sender.append(topic, records, undefined, isImmutable);
     return acknowledged.map(({ partition, offset }) => ({ partition, offset }));
   }
 

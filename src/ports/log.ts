@@ -27,6 +27,16 @@ export interface Append extends LogRecord {
   readonly partition: number;
 }
 
+/** Options of {@link Log.append}. */
+export interface AppendOptions {
+  /**
+   * True if the caller never changes the records and their bytes again. The log can then keep them without a copy.
+   *
+   * @default false
+   */
+  readonly isImmutable?: boolean;
+}
+
 /** A topic and its settings, as the code requires them. */
 export interface Topic {
   readonly name: string;
@@ -227,7 +237,7 @@ export interface Log extends Closable {
    * Order: the records of one call to one partition stay in order, but other records can stand between them. Calls can
    * overlap: two calls to one partition are appended in the order of the calls.
    */
-  append(topic: string, records: readonly Append[]): Promise<readonly Place[]>;
+  append(topic: string, records: readonly Append[], options?: AppendOptions): Promise<readonly Place[]>;
   /**
    * Opens a reader of every partition of the topic. With 'end' it starts at the end as of some moment before the call
    * resolves, never later, so every record appended after that is read.

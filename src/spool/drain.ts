@@ -153,6 +153,7 @@ class TopicDrain implements Owner {
         log: this.parts.log,
         local: this.parts.local,
         ensure: (canHaveChanged) => this.#ensure(canHaveChanged),
+        owned: () => this.#partitions.size,
         park: (record, error) => this.parts.park(this.topic.name, record, error),
         failing: (partition, reason) => this.#note(partition, reason),
         sent: (partition, offset, shipped) => this.parts.sent(this.topic.name, partition, offset, shipped),

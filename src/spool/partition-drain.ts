@@ -14,7 +14,14 @@ import {
 import { addRefused, addShipped, decodeShipped, encodeShipped, nothingShipped, type Shipped } from './shipped';
 
 /** Limits of a list. It fits into one batch of the producer, so that it is written as a whole. */
-const listMax = { messages: 1_000, bytes: 384 * 1024 };
+const listRecordsMax = 1_000;
+const listRecordsMin = 200;
+const listBytesMax = 384 * 1024;
+/**
+ * Records of a topic that one process sends at a time, about. With more of them, garbage collection takes more time
+ * than the requests that are saved.
+ */
+const sendingMax = 6_000;
 const retryMsMin = 50;
 const retryMsMax = 2_000;
 
@@ -29,6 +36,8 @@ export interface PartitionDrainParts {
    * remembered, unless the topic can have been deleted or changed.
    */
   readonly ensure: (canHaveChanged?: boolean) => Promise<unknown>;
+  /** Returns the number of partitions of the topic that this process sends. */
+  readonly owned: () => number;
   /** Keeps a record that the servers refuse for good. Resolves when it is durable. */
   readonly park: (record: Stored, error: BusError) => Promise<void>;
   /** Called with the reason when records cannot be sent, and with undefined when they are sent again. */
@@ -99,7 +108,8 @@ export class PartitionDrain {
   }
 
   async #step(): Promise<void> {
-    const records = await this.owned.read(this.#next, listMax, this.#stopped.signal);
+    const messages = Math.max(listRecordsMin, Math.min(listRecordsMax, Math.floor(sendingMax / this.parts.owned())));
+    const records = await this.owned.read(this.#next, { messages, bytes: listBytesMax }, this.#stopped.signal);
     const last = records.at(-1);
     if (!last || !(await this.#ship(records))) return;
     this.parts.failing(this.owned.partition, undefined);
@@ -167,13 +177,7 @@ export class PartitionDrain {
 
   /** Resolves to undefined when this drain is stopped. The append can then still be written. */
   #append(records: readonly Stored[]): Promise<readonly Place[] | undefined> {
-    const { partition } = this.owned;
-    return this.#unlessStopped(
-      this.parts.log.append(
-        this.parts.topic,
-        records.map(({ key, value, headers }) => ({ partition, key, value, headers })),
-      ),
-    );
+    return this.#unlessStopped(this.parts.log.append(this.parts.topic, records, { isImmutable: true }));
   }
   /** Resolves like `work`, or to undefined when this drain is stopped before. */
   #unlessStopped<T>(work: Promise<T>): Promise<T | undefined> {
@@ -216,8 +220,7 @@ export class PartitionDrain {
     return true;
   }
   #note(records: readonly Stored[], places: readonly (Place | undefined)[]): void {
-    const offsets = records.map(({ offset }) => offset);
-    this.#shipped = addShipped(this.#shipped, offsets, places);
+    this.#shipped = addShipped(this.#shipped, records, places);
   }
 
   async #write(): Promise<void> {

@@ -24,15 +24,15 @@ const runsMax = 64;
 const refusedMax = 16;
 const reasonCharsMax = 300;
 
-/** Adds records of the spool at `offsets` whose places at the servers are `places`. Unknown places are left out. */
+/** Adds records of the spool whose places at the servers are `places`. Unknown places are left out. */
 export function addShipped(
   { runs, refused }: Shipped,
-  offsets: readonly number[],
+  records: readonly Pick<Place, 'offset'>[],
   places: readonly (Pick<Place, 'offset'> | undefined)[],
 ): Shipped {
   const all: { readonly from: number; count: number; readonly to: number }[] = runs.map((run) => ({ ...run }));
   let last = all.at(-1);
-  offsets.forEach((from, n) => {
+  records.forEach(({ offset: from }, n) => {
     const to = places[n]?.offset;
     if (to === undefined) return;
     if (last && last.from + last.count === from && last.to + last.count === to) last.count++;

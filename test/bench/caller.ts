@@ -1,9 +1,17 @@
 /** Runs each contender in its own process, so that contenders share no event loop and no heap. */
+import { readFileSync } from 'node:fs';
 import { startProcess, type Child } from './processes';
 import { round, type Contender, type Round, type Subject } from './measure';
 
 export interface Remote extends Contender {
+  memory(): Promise<Memory>;
   close(): Promise<void>;
+  kill(): Promise<void>;
+}
+/** Memory of a process in MB: all of it, and the part that is not the mapping of a file. */
+export interface Memory {
+  readonly rssMb: number;
+  readonly anonMb: number;
 }
 interface Asked {
   readonly outstanding: number;
@@ -21,6 +29,7 @@ const makers: Readonly<Record<string, () => Promise<Subject>>> = {
   'accept spool': async () => (await import('./spool')).acceptSubject(process.argv[3] ?? '', 'spool', 1),
   'accept-lists embedded': async () => (await import('./spool')).acceptLists(process.argv[3] ?? '', 'embedded'),
   'accept-lists spool': async () => (await import('./spool')).acceptLists(process.argv[3] ?? '', 'spool'),
+  'accept-lists direct': async () => (await import('./spool')).acceptLists(process.argv[3] ?? '', 'direct'),
   'latency direct': async () => (await import('./spool')).latencySubject(process.argv[3] ?? '', 'direct'),
   'latency spool': async () => (await import('./spool')).latencySubject(process.argv[3] ?? '', 'spool'),
   'submit kafkajs': async () => (await import('./kafkajs')).kafkajsSubmits(),
@@ -41,21 +50,30 @@ function remoteOf(name: string, child: Child): Remote {
     name,
     // The other process answers with the result of `round`.
     round: async (outstanding, total, each) => (await child.ask({ outstanding, total, each } satisfies Asked)) as Round,
+    memory: async () => (await child.ask({ ask: 'memory' })) as Memory, // the other process answers with the result of `memory`
     close: () => child.close(),
+    kill: () => child.kill(),
   };
 }
 
 async function serve(make: () => Promise<Subject>): Promise<void> {
   const subject = await make();
-  process.on('message', (asked: Asked | { readonly ask: 'close' }) => {
-    const answered = 'ask' in asked ? subject.close() : measure(subject, asked);
-    answered.then(() => 'ask' in asked && process.exit(0), fail);
+  process.on('message', (asked: Asked | { readonly ask: 'close' | 'memory' }) => {
+    if (!('ask' in asked)) measure(subject, asked).catch(fail);
+    else if (asked.ask === 'memory') process.send?.(memory());
+    else subject.close().then(() => process.exit(0), fail);
   });
   process.on('disconnect', () => process.exit(0));
   process.send?.('ready');
 }
 async function measure(subject: Subject, { outstanding, total, each }: Asked): Promise<void> {
   process.send?.(await round(subject, outstanding, total, each));
+}
+function memory(): Memory {
+  globalThis.gc?.();
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const mb = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1_024;
+  return { rssMb: mb('VmRSS'), anonMb: mb('RssAnon') };
 }
 function fail(error: unknown): void {
   console.error(error);

@@ -7,11 +7,23 @@ import { instances } from './instances';
 import { interleaved, lineOf, type Line, type Round } from './measure';
 import { startChild, type Child } from './processes';
 import { rolling } from './rolling';
+import { backlog } from './backlog';
 import { idle, start, until, type Run, type Scenarios } from './scenarios';
 import { senders } from './senders';
 import { spool } from './spool';
 
-export const kafkaScenarios: Scenarios = { request, submit, handle, spool, start, instances, rolling, senders, idle };
+export const kafkaScenarios: Scenarios = {
+  request,
+  submit,
+  handle,
+  spool,
+  backlog,
+  start,
+  instances,
+  rolling,
+  senders,
+  idle,
+};
 
 /** Sends one request at a time, then 64 at a time, and checks each answer. */
 async function request(run: Run): Promise<readonly Line[]> {

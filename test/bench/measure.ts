@@ -16,6 +16,9 @@ export interface Line {
   readonly spread: number;
   /** Bytes of metadata in a commit, where that is measured. */
   readonly commit_bytes?: number;
+  /** Growth of the memory in MB, where that is measured: all of it, and without mapped files. */
+  readonly rss_mb?: number;
+  readonly anon_mb?: number;
 }
 /** One round of one subject. */
 export interface Round {

@@ -8,6 +8,8 @@ export interface Child {
   /** Sends one question and resolves with its answer. The caller waits for it before the next question. */
   ask(question: Question['ask'] | object): Promise<unknown>;
   close(): Promise<void>;
+  /** Ends it with SIGKILL. */
+  kill(): Promise<void>;
 }
 
 const answerMsMax = 120_000;
@@ -31,6 +33,12 @@ export async function startProcess(file: string, args: readonly string[]): Promi
       const answered = next(child);
       child.send(typeof question === 'string' ? { ask: question } : question);
       return answered;
+    },
+    async kill() {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      stop();
+      await ended;
+      process.off('exit', stop);
     },
     async close() {
       const ended = new Promise((resolve) => child.once('exit', resolve));

@@ -95,6 +95,8 @@ export class Membership implements Member, Leased {
     this.started = true;
     await this.look();
     if (!this.isEnrolled) throw this.failure;
+    // A process that was killed leaves its row, so a restarted one would wait for the next tick to take over from it.
+    if (this.checkOthers()) await this.look();
   }
 
   private async enrol(): Promise<void> {

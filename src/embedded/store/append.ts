@@ -216,7 +216,7 @@ export class Appender {
       const before = queue.topic.compacted ? this.readEnd(queue) : (queue.end ?? this.readEnd(queue));
       const first = before.offset;
       const end = after(before, batch);
-      const changes = queue.topic.compacted ? this.compacting(queue, batch, first) : plain(queue, batch, first);
+      const changes = queue.topic.compacted ? this.compacting(queue, batch, first) : plain(queue, batch, before);
       changes.push({ key: queue.endKey, value: encodeCount(end.bytes), version: end.offset });
       for (const { call } of batch) call.writing += 1;
       const written = await this.parts.store.write({ key: queue.endKey, version: first }, changes, 'append');
@@ -285,8 +285,18 @@ function after({ offset, bytes }: Edge, batch: readonly Item[]): Edge {
   const added = batch.reduce((sum, item) => sum + item.bytes.length, 0);
   return { offset: offset + batch.length, bytes: bytes === undefined ? undefined : bytes + added };
 }
-function plain(queue: PartitionQueue, batch: readonly Item[], first: number): Change[] {
-  return batch.map((item, index) => ({ key: queue.keys.at(first + index), value: item.bytes }));
+/**
+ * Returns the changes for a batch. The version of each record is the bytes of the partition up to its end, so that the
+ * trimmer need not read the records that it removes to count them.
+ */
+function plain(queue: PartitionQueue, batch: readonly Item[], { offset, bytes }: Edge): Change[] {
+  let sum = bytes;
+  return batch.map((item, index) => {
+    const change = { key: queue.keys.at(offset + index), value: item.bytes };
+    if (sum === undefined) return change;
+    sum += item.bytes.length;
+    return { ...change, version: sum };
+  });
 }
 
 function tombstoneKey(queue: PartitionQueue, offset: number): Buffer {

@@ -100,16 +100,20 @@ export class Trimmer {
       });
       return { changes, next: { offset: next, bytes: undefined } };
     }
-    // A topic whose bytes are counted has hardly a gap, and a view costs less than an entry of a scan.
-    let { offset, bytes } = start;
-    for (; offset < to && changes.length < records; offset++) {
-      const key = keys.at(offset);
-      const view = this.store.view(key);
-      if (!view) continue;
-      changes.push({ key, value: null });
-      bytes += view.length;
-    }
-    return { changes, next: { offset, bytes } };
+    // A topic whose bytes are counted has hardly a gap, and removing a key that does not exist changes nothing.
+    const next = Math.min(to, start.offset + records);
+    for (let offset = start.offset; offset < next; offset++) changes.push({ key: keys.at(offset), value: null });
+    return { changes, next: { offset: next, bytes: this.bytesUpTo(keys, { ...start, bytes: start.bytes }, next) } };
+  }
+
+  /** Returns the bytes of the records below an offset. Those below `start` are known. */
+  private bytesUpTo(keys: PlaceKeys, start: Edge & { readonly bytes: number }, next: number): number {
+    const upTo = this.store.version(keys.at(next - 1));
+    if (upTo) return upTo;
+    // The last record is missing, or was written by a version that gave records no such version.
+    let { bytes } = start;
+    for (let offset = start.offset; offset < next; offset++) bytes += this.store.view(keys.at(offset))?.length ?? 0;
+    return bytes;
   }
 
   private moveStart(

@@ -130,12 +130,17 @@ export class PendingAppends {
   }
 
   /**
-   * Returns copies of the records of a call, because the caller can reuse its buffers. Each copy holds room in the
-   * queue until it is freed.
+   * Returns the records of a call as items, each of which holds room in the queue until it is freed. Records are copied
+   * unless they are immutable, because the caller can reuse its buffers.
    */
-  itemsOf(call: PendingAppend, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
+  itemsOf(
+    call: PendingAppend,
+    records: readonly Append[],
+    sizes: readonly number[],
+    isImmutable = false,
+  ): readonly Item[] {
     const items = records.map((record, index) => ({
-      record: copyRecord(record),
+      record: isImmutable ? record : copyRecord(record),
       bytes: sizes[index] ?? 0,
       call,
       index,

@@ -2,7 +2,7 @@
 import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { closable, type Closable } from '../../base/lifecycle';
-import type { Append } from '../../ports/log';
+import type { Append, AppendOptions } from '../../ports/log';
 import type { KafkaError } from '../protocol/errors';
 import { PendingAppends, type PendingAppend, type Item, type Acknowledged } from './pending-appends';
 import { PartitionQueue, TopicQueues, type Batch } from './partition-queue';
@@ -62,14 +62,19 @@ export class Producer implements Closable {
 
   /**
    * Implements `Log.append`. Resolves when all records are in the log on all in-sync replicas. Rejects with Unreachable
-   * after `withinMs`. Records that were not sent by then are never sent.
+   * after `withinMs`. Records that were not sent by then are never sent. `isImmutable`: see {@link AppendOptions}.
    */
-  append(topic: string, records: readonly Append[], withinMs = this.#appendMs): Promise<readonly Acknowledged[]> {
+  append(
+    topic: string,
+    records: readonly Append[],
+    withinMs = this.#appendMs,
+    isImmutable: AppendOptions['isImmutable'] = false,
+  ): Promise<readonly Acknowledged[]> {
     const of = this.#topicOf(topic);
     const { call, landed } = this.#pending.begin(topic, records.length, withinMs);
     try {
       if (this.#isClosed) throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: 0 });
-      const items = this.#pending.itemsOf(call, records, this.#pending.checkRoom(topic, records));
+      const items = this.#pending.itemsOf(call, records, this.#pending.checkRoom(topic, records), isImmutable);
       const shape = of.shapeFor(items, this.metadata.parts.clock.mono());
       if (shape) this.#enqueue(of, shape, call, items);
       else void this.#enqueueLater(topic, of, call, items);

@@ -5,7 +5,7 @@ import { systemClock, systemRandom, type Clock } from '../../../src/base/clock';
 import { BusError } from '../../../src/base/errors';
 import { openStore, type Change, type Store } from '../../../src/disk/lmdb';
 import { Appender } from '../../../src/embedded/store/append';
-import { behind, keyOf, kinds, partitionKey } from '../../../src/embedded/store/keys';
+import { behind, keyOf, kinds, partitionKey, PlaceKeys } from '../../../src/embedded/store/keys';
 import { encodeCommit } from '../../../src/embedded/store/commit-format';
 import { decodeRecord } from '../../../src/embedded/store/record-format';
 import { Topics } from '../../../src/embedded/store/topics';
@@ -84,8 +84,57 @@ async function open(topic: { compacted: boolean; keepMs: number | null }, heldBy
     store.refresh();
     return topics.bounds('t', 0).start;
   };
-  return { trimmer, put, there, count, start, dropped };
+  const keys = new PlaceKeys(kinds.record, 't', 0);
+  /** Returns the bytes of the topic as they are counted, and the sum of its records. */
+  const bytes = (): { counted: number; stored: number } => {
+    store.refresh();
+    const { start: from, end } = topics.bounds('t', 0);
+    let stored = 0;
+    for (let offset = from; offset < end; offset++) stored += store.view(keys.at(offset))?.length ?? 0;
+    return { counted: topics.storedBytes('t'), stored };
+  };
+  return { trimmer, put, there, count, start, dropped, bytes, keys };
 }
+
+describe('the bytes of a topic', () => {
+  const many = (from: number): [string, string][] =>
+    Array.from({ length: 1_200 }, (_, n) => [`${from + n}`, 'x'.repeat((from + n) % 50)]);
+
+  it('are counted down by each removal, in steps and in part', async () => {
+    const { trimmer, put, bytes } = await open({ compacted: false, keepMs: null });
+    await put(...many(0));
+    await put(...many(1_200));
+    expect(bytes().counted).toBe(bytes().stored);
+    for (const before of [1, 700, 1_201, 1_999]) {
+      expect(await trimmer.below('t', 0, before)).toBeGreaterThan(0);
+      expect(bytes().counted).toBe(bytes().stored);
+    }
+    await trimmer.below('t', 0, 9_999);
+    expect(bytes()).toEqual({ counted: 0, stored: 0 });
+  });
+
+  it('are counted by a look at each record where the last one does not have the sum', async () => {
+    const { trimmer, put, bytes, keys } = await open({ compacted: false, keepMs: null });
+    await put(['a', '1'], ['b', '22'], ['c', '333'], ['d', '4444']);
+    store.refresh();
+    const value = store.entry(keys.at(1))?.value ?? null;
+    await store.write(null, [{ key: keys.at(1), value }]); // as an earlier version wrote it
+    await trimmer.below('t', 0, 2);
+    expect(bytes().counted).toBe(bytes().stored);
+    await trimmer.below('t', 0, 3);
+    expect(bytes().counted).toBe(bytes().stored);
+  });
+
+  it('are read from the last record of a removal, without a look at the others', async () => {
+    const { trimmer, put, bytes } = await open({ compacted: false, keepMs: null });
+    await put(...many(0));
+    const view = jest.spyOn(store, 'view');
+    await trimmer.below('t', 0, 1_000);
+    expect(view).not.toHaveBeenCalled();
+    view.mockRestore();
+    expect(bytes().counted).toBe(bytes().stored);
+  });
+});
 
 describe('removing by age', () => {
   it('removes only records that are older than the retention time of the topic', async () => {

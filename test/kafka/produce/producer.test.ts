@@ -23,6 +23,17 @@ describe('the producer', () => {
     expect(kafka.cluster.values(topic, 1)).toEqual(Array.from({ length: 10 }, (_, n) => `${n * 6 + 1}`));
   });
 
+  it('sends records as they were at the call, without a copy of those that are immutable', async () => {
+    const { log, topic } = await kafka.open();
+    const [changing, immutable] = [record('before'), record('kept')];
+    const first = log.append(topic, [changing]);
+    changing.value?.set(Buffer.from('after!'));
+    await kafka.run(Promise.all([first, log.append(topic, [immutable], { isImmutable: true })]));
+    expect(kafka.cluster.values(topic)).toEqual(['before', 'kept']);
+    const sent = kafka.cluster.asked('produce').flatMap(({ args: [batches] }) => batches as Batch[]);
+    expect(sent.flatMap(({ records }) => records)).toContain(immutable);
+  });
+
   it('has one batch per partition in flight, and collects later records for the next batch', async () => {
     const { log, topic } = await kafka.open();
     const all = ['a', 'b', 'c', 'd'].map(async (value, n) => {
