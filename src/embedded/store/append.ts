@@ -7,7 +7,7 @@ import type { Change, Store } from '../../disk/lmdb';
 import type { Append, Place, Topic } from '../../ports/log';
 import { encodeAppends } from './encode-appends';
 import { kinds, newestKey, partitionKey, PlaceKeys } from './keys';
-
+import { edgeAfter, recordChanges } from './record-changes';
 import { encodeCount, mark, type Edge, type Topics } from './topics';
 
 /** A transaction blocks every other writer, so batches stay short. */
@@ -215,8 +215,10 @@ export class Appender {
     try {
       const before = queue.topic.compacted ? this.readEnd(queue) : (queue.end ?? this.readEnd(queue));
       const first = before.offset;
-      const end = after(before, batch);
-      const changes = queue.topic.compacted ? this.compacting(queue, batch, first) : plain(queue, batch, before);
+      const end = edgeAfter(before, batch);
+      const changes = queue.topic.compacted
+        ? this.compacting(queue, batch, first)
+        : recordChanges(queue.keys, batch, before);
       changes.push({ key: queue.endKey, value: encodeCount(end.bytes), version: end.offset });
       for (const { call } of batch) call.writing += 1;
       const written = await this.parts.store.write({ key: queue.endKey, version: first }, changes, 'append');
@@ -278,25 +280,6 @@ export class Appender {
     });
     return changes;
   }
-}
-
-/** Returns the end of the partition after a batch. */
-function after({ offset, bytes }: Edge, batch: readonly Item[]): Edge {
-  const added = batch.reduce((sum, item) => sum + item.bytes.length, 0);
-  return { offset: offset + batch.length, bytes: bytes === undefined ? undefined : bytes + added };
-}
-/**
- * Returns the changes for a batch. The version of each record is the bytes of the partition up to its end, so that the
- * trimmer need not read the records that it removes to count them.
- */
-function plain(queue: PartitionQueue, batch: readonly Item[], { offset, bytes }: Edge): Change[] {
-  let sum = bytes;
-  return batch.map((item, index) => {
-    const change = { key: queue.keys.at(offset + index), value: item.bytes };
-    if (sum === undefined) return change;
-    sum += item.bytes.length;
-    return { ...change, version: sum };
-  });
 }
 
 function tombstoneKey(queue: PartitionQueue, offset: number): Buffer {
