@@ -38,6 +38,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'delivery/durations',
     'delivery/limiter',
     'delivery/outgoing',
+    'bus/self-message',
+    'delivery/recently-ended',
+    // to skip messages of a queue that no instance consumes
+    'delivery/context',
+    'work/queue/consumer',
+    'work/topics',
     ...asWritten('work'),
   ],
   host: ['base', 'contract', 'telemetry', 'index', 'config', 'options'],

@@ -5,6 +5,7 @@ import { createBroadcastReceiver } from '../broadcast/receiver';
 import type { AnyEntry, Request } from '../contract/types';
 import { openScopes } from '../delivery/context';
 import { openCounters } from '../delivery/counters';
+import { RecentlyEnded } from '../delivery/recently-ended';
 import type { DeliverParts } from '../delivery/deliver';
 import { openOutgoing } from '../delivery/outgoing';
 import { incarnation as drawIncarnation, idMaker } from '../format/id';
@@ -52,15 +53,16 @@ export function buildBus(parts: BusParts): BuiltBus {
   const queueStats = () => [...queues].map((queue) => ({ queue: queue.name, ...queue.stats() }));
   const health = openHealth(clock, notices, live, queueStats);
 
-  const [counters, outgoing] = [openCounters(clock), openOutgoing(clock)];
-  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax, counters, tracing };
+  const [counters, outgoing, ended] = [openCounters(clock), openOutgoing(clock), new RecentlyEnded()];
+  const own = { counters, tracing, ended };
+  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax, ...own };
   const answerer = createAnswerer({ ...deliverParts, messenger, self: self.instance, messageBytesMax });
   const receiver = createBroadcastReceiver(deliverParts);
   const subscriptions = openEventSubscriptions({ ...deliverParts, log, drainMs });
 
   const peers = openPeers<OpenCall>(registry, clock, notices);
   const sendParts = { clock, random, notices, scopes, messageBytesMax, bodyDepthMax, incarnation, outgoing };
-  const packetParts = { ...sendParts, messenger, self: self.instance, nextPosition, makeId };
+  const packetParts = { ...sendParts, ended, messenger, self: self.instance, nextPosition, makeId };
   const timeoutMs = ({ name, options }: Request): number => timeoutNow(live, name, options);
   const caller = createCaller({ ...packetParts, peers, timeoutMs });
   const broadcaster = createBroadcaster(packetParts);
@@ -117,6 +119,8 @@ export function buildBus(parts: BusParts): BuiltBus {
     entries,
     counters,
     outgoing,
+    ended,
+    consumers: () => queues,
     now: () => clock.now(),
     mono: () => clock.mono(),
   });

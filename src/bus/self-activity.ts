@@ -95,7 +95,7 @@ export function activityOf(parts: ActivityParts): Activity {
 }
 
 /** Returns true for the requests of operators, such as the one that this reply answers. */
-function isOfOperator(entry: string): boolean {
+export function isOfOperator(entry: string): boolean {
   return entry.startsWith('busbar.');
 }
 
@@ -105,7 +105,10 @@ function jobOf(queue: string, one: Running, nowMs: number): RunningHandler {
   return { id, entry, queue, key: key && cut(key), attempt, attemptsMax, from, forMs, leftMs: null, note };
 }
 
-function runningRequest({ envelope, context, startedMs, arrivedMs, facts }: Active, nowMs: number): RunningHandler {
+export function runningRequest(
+  { envelope, context, startedMs, arrivedMs, facts }: Active,
+  nowMs: number,
+): RunningHandler {
   const { id, entry, from } = envelope;
   return {
     id,
@@ -121,14 +124,14 @@ function runningRequest({ envelope, context, startedMs, arrivedMs, facts }: Acti
   };
 }
 
-function waitingRequest({ envelope, arrivedMs, facts, line }: Active, nowMs: number): WaitingRequest {
+export function waitingRequest({ envelope, arrivedMs, facts, line }: Active, nowMs: number): WaitingRequest {
   const { id, entry, from } = envelope;
   const { concurrency } = line.served.limiter;
   const forMs = Math.max(0, nowMs - arrivedMs);
   return { id, entry, from, forMs, leftMs: left(facts.deadline - nowMs), concurrency };
 }
 
-function pendingRequest(call: OpenCall, monoMs: number): PendingRequest {
+export function pendingRequest(call: OpenCall, monoMs: number): PendingRequest {
   const forMs = Math.max(0, monoMs - call.begunMs);
   return {
     id: call.id,

@@ -9,8 +9,9 @@ import type { HandlerLimits } from '../delivery/limiter';
 import type { Outgoing, OutgoingCounts } from '../delivery/outgoing';
 import type { Active, Answerer } from '../request/answerer';
 import type { Caller } from '../request/caller';
-import type { QueueStats } from '../work/types';
+import type { QueueStats, Skipped } from '../work/types';
 import { activityOf, type Activity } from './self-activity';
+import { knownMessage, skipMessages, type KnownMessage, type MessageParts, type SkipRequest } from './self-message';
 import type { Health } from './types';
 
 /** Status of an instance. Times are in ms since 1970, ages in ms. */
@@ -71,10 +72,12 @@ export const selfContract = defineModule('busbar', {
   status: request(unchecked<undefined>(), unchecked<InstanceStatus>(), { timeoutMs: 2_000 }),
   check: request(unchecked<{ entry: string; body: unknown }>(), unchecked<CheckAnswer>(), { timeoutMs: 2_000 }),
   activity: request(unchecked<undefined>(), unchecked<Activity>(), { timeoutMs: 2_000 }),
+  message: request(unchecked<{ id: string }>(), unchecked<KnownMessage>(), { timeoutMs: 2_000 }),
+  skip: request(unchecked<SkipRequest>(), unchecked<readonly Skipped[]>(), { timeoutMs: 5_000 }),
 });
 
 /** Dependencies of {@link selfHandlers}. */
-export interface SelfParts {
+export interface SelfParts extends Pick<MessageParts, 'consumers' | 'ended'> {
   readonly status: () => Omit<InstanceStatus, 'requests' | 'pending'>;
   readonly answerer: Answerer;
   readonly caller: Caller;
@@ -106,6 +109,8 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
       outgoing: parts.outgoing.read(),
       limits: parts.answerer.limits(),
     }),
+    message: ({ id }) => knownMessage(parts, id),
+    skip: (asked) => skipMessages(parts, asked),
     activity: () => activityOf({ ...parts, queues: () => parts.status().queues }),
     async check({ entry, body }) {
       const found = parts.entries.get(entry);

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { How, Verb } from './run';
 import type { OlderOptions } from './verbs/running';
+import type { WhyOptions } from './verbs/why';
 
 const runningExamples = `
 Examples:
@@ -15,6 +16,12 @@ Examples:
   busbar pending --older 2s            requests that have waited for a reply for 2 s
   busbar pending bank                  requests that the module bank sent or received
   busbar pending bank#0be2             those of one instance`;
+
+const whyExamples = `
+Examples:
+  busbar why 01m8q7vdnz                what a message waits for, or what became of it
+  busbar why 01m8q7vdnz --tree         with the messages that caused it, and those that it caused
+An id of a request works while the request runs, and for a while after it ended.`;
 
 /** Adds the verbs. `perform` runs the code of a verb. */
 export function activityVerbs(
@@ -38,5 +45,14 @@ export function activityVerbs(
     .action(async (name: string | undefined, options: OlderOptions, command: Command) => {
       const { pending } = await import('./verbs/pending');
       await perform(command, {}, (desk) => pending(desk, name, options));
+    });
+  program
+    .command('why <id>')
+    .description('the biography of one message: its attempts, what it waits for, and what it caused')
+    .option('--tree', 'also the messages that caused it, and those that it caused')
+    .addHelpText('after', whyExamples)
+    .action(async (id: string, options: WhyOptions, command: Command) => {
+      const { why } = await import('./verbs/why');
+      await perform(command, {}, (desk) => why(desk, id, options));
     });
 }

@@ -42,6 +42,13 @@ export function countOf(name: string, text: string): number {
   return Number(text);
 }
 
+/** Parses a rate such as `10/s` or `30/m`, in messages per second. Throws Usage for any other text. */
+export function rateOf(name: string, text: string): number {
+  const [, many = '', unit = ''] = /^([1-9]\d{0,5})\/(s|m|h)$/.exec(text) ?? [];
+  if (many === '') throw new Usage(`${name} ${text} is not a rate such as 10/s, 30/m or 100/h`);
+  return Number(many) / { s: 1, m: 60, h: 3_600 }[unit as 's' | 'm' | 'h']; // the pattern allows only these units
+}
+
 /** Returns the body that was typed, or read from stdin when `-` was typed. Rejects with Usage when it is not JSON. */
 export async function body(text: string, stdin: AsyncIterable<unknown>): Promise<unknown> {
   const json = text === '-' ? await read(stdin) : text;

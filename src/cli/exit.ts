@@ -51,7 +51,9 @@ export function exitOf(error: unknown): Exit {
   if (error instanceof TooSlow) return exits.timedOut;
   if (error instanceof Failure) return exits.failed;
   if (nameOf(error) === 'UnknownName') return exits.usage;
-  if (nameOf(error) === 'StoppedEarly' || nameOf(error) === 'NotParked') return exits.warning;
+  if (error instanceof Error && error.name === 'NotRecorded') return exitOf(error.cause);
+  if (nameOf(error) === 'StoppedEarly' || nameOf(error) === 'NotParked' || nameOf(error) === 'NotWaiting')
+    return exits.warning;
   // A directory that belongs to another user fails with Config. Report the missing permission instead of wrong usage.
   if (/\b(?:EACCES|EPERM)\b|belongs to user \d/.test(errorMessage(error))) return exits.notAllowed;
   return isBusError(error) ? ofCode[error.code] : exits.failed;

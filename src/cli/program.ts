@@ -10,12 +10,11 @@ import { variableOf, type Options } from '../base/options';
 import { busOptions, entryOptions } from '../options';
 import { activityVerbs } from './activity-verbs';
 import { flagOf } from './args';
+import { changeVerbs } from './change-verbs';
 import { exits, Usage } from './exit';
 import { spoolVerbs } from './spool-verbs';
 import { oneLine } from './words';
 import type { Everywhere, How, LocalVerb, Verb } from './run';
-import type { ForgetOptions } from './verbs/forget';
-import type { DropOptions, RepairOptions } from './verbs/repair';
 import type { ParkedOptions } from './verbs/parked';
 import type { PeekOptions } from './verbs/peek';
 import type { QueuesOptions } from './verbs/queues';
@@ -78,8 +77,7 @@ function build(): Command {
   addBusOptions(program);
   look(program);
   activityVerbs(program, perform);
-  change(program);
-  forgetVerb(program);
+  changeVerbs(program, perform, filters);
   settings(program);
   send(program);
   for (const command of program.commands) command.hook('preAction', () => applyBusOptions(program));
@@ -193,44 +191,6 @@ function look(program: Command): void {
     .action(async (id: string, options: { body: boolean }, command: Command) => {
       const { show } = await import('./verbs/show');
       await perform(command, {}, (desk) => show(desk, id, options));
-    });
-}
-
-const repairing: How = { limitMs: Infinity, stopsItself: true };
-
-function which(command: Command): Command {
-  return filters(command, false)
-    .option('--all', 'all parked messages of the queue')
-    .option('--reason-like <text>', 'messages whose reason contains this text')
-    .option('--dry-run', 'only shows the messages that it would change')
-    .option('--yes', 'does not ask for confirmation');
-}
-
-function change(program: Command): void {
-  which(program.command('replay <queue> [id...]').description('sends parked messages again, with their ids')).action(
-    async (queue: string, ids: string[], options: RepairOptions, command: Command) => {
-      const { replay } = await import('./verbs/repair');
-      await perform(command, repairing, (desk) => replay(desk, queue, ids, options));
-    },
-  );
-  which(program.command('drop <queue> [id...]').description('deletes parked messages, after writing them to a file'))
-    .option('--export <file>', 'path of that file. Default: ./dropped-<time>.jsonl')
-    .option('--reason <text>', 'reason that is written to the file')
-    .action(async (queue: string, ids: string[], options: DropOptions, command: Command) => {
-      const { drop } = await import('./verbs/repair');
-      await perform(command, repairing, (desk) => drop(desk, queue, ids, options));
-    });
-}
-
-function forgetVerb(program: Command): void {
-  program
-    .command('forget <listener>')
-    .description('forgets a named listener that will not be started again, so that no event waits for it')
-    .option('--dry-run', 'only shows the number of events that wait for it')
-    .option('--yes', 'does not ask for confirmation')
-    .action(async (listener: string, options: ForgetOptions, command: Command) => {
-      const { forget } = await import('./verbs/forget');
-      await perform(command, {}, (desk) => forget(desk, listener, options));
     });
 }
 

@@ -1,6 +1,7 @@
 /**
  * Runs one verb: opens the bus, handles signals, timeouts and closed pipes, and ends the process with the exit code.
  */
+import { hostname, userInfo } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Bus } from '../index';
 import type { Inspection, Inspector, InspectorParts } from '../inspect';
@@ -39,6 +40,13 @@ export interface LocalDesk {
    * and without `--yes`.
    */
   confirm(question: string): Promise<boolean>;
+  /** The user and the host that the audit topic records for a change. */
+  readonly operator: Operator;
+}
+/** The person that runs the command, as the machine knows it. */
+export interface Operator {
+  readonly user: string;
+  readonly host: string;
 }
 export interface Verb {
   (desk: Desk): Promise<Exit>;
@@ -113,7 +121,19 @@ function deskOf(options: Everywhere, how: How) {
   const stop = stopped();
   const nowMs = (): number => systemClock.now();
   const confirm = (question: string): Promise<boolean> => ask(question, options.yes ?? false, stop.signal);
-  return { limitMs, stop, desk: { out, signal: stop.signal, nowMs, confirm } };
+  return { limitMs, stop, desk: { out, signal: stop.signal, nowMs, confirm, operator: operator() } };
+}
+
+function operator(): Operator {
+  const { SUDO_USER: sudo } = process.env;
+  return { user: sudo ?? userName(), host: hostname() };
+}
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.() ?? '?'}`; // a container without an entry for the user
+  }
 }
 
 async function withoutBus(options: Everywhere, how: How, verb: LocalVerb): Promise<Exit> {
@@ -175,6 +195,7 @@ function stopped(): Stop {
     };
     process.on('SIGINT', () => end(exits.interrupted));
     process.on('SIGTERM', () => end(exits.interrupted));
+    process.stdout.removeAllListeners('error'); // from here on a closed pipe ends the verb first
     for (const stream of [process.stdout, process.stderr]) {
       stream.on('error', (error: NodeJS.ErrnoException) => {
         if (error.code !== 'EPIPE') throw error;

@@ -8,6 +8,7 @@ import type { AnyEntry } from '../contract/types';
 import { ParkSignal, type DeliveryContext, type Facts, type Scope, type Scopes } from './context';
 import type { Counters, Ending, EntryCounters } from './counters';
 import { DerivedIds } from './derived-ids';
+import type { RecentlyEnded } from './recently-ended';
 import type { Middleware, Settlement } from './middleware';
 import { isSystem, type HandlerSpan, type Tracing } from './tracing';
 
@@ -18,6 +19,8 @@ export interface DeliverParts {
   readonly middleware: readonly Middleware[];
   /** Handler calls that have not ended yet. Tests wait for them. */
   readonly calls?: Set<Pick<Facts, 'entry' | 'id'>> | undefined;
+  /** Remembers the messages that ended in this instance. */
+  readonly ended?: RecentlyEnded | undefined;
   /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
   /** Counts handler calls by entry. Default: they are not counted. */

@@ -43,3 +43,18 @@ function base32(number: number, chars: number): string {
 function digit(value: number): string {
   return alphabet.charAt(value);
 }
+
+/**
+ * Returns the time at which an id was made, in ms since 1970. Returns null for an id that this code cannot have made
+ * before `nowMs`, such as one that the caller chose.
+ */
+export function timeOfId(id: string, nowMs: number): number | null {
+  if (!/^[0-9a-hjkmnp-tv-z]{26}$/.test(id)) return null;
+  let ms = 0;
+  for (const char of id.slice(0, timeChars)) ms = ms * 32 + alphabet.indexOf(char);
+  return ms >= earliestMs && ms <= nowMs + clockErrorMsMax ? ms : null;
+}
+/** No id is older than this code: 2026-01-01. */
+const earliestMs = 1_767_225_600_000;
+/** Maximum error of another machine's clock that is tolerated. */
+const clockErrorMsMax = 86_400_000;

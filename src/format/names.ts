@@ -34,6 +34,8 @@ export interface Names {
   events(module: string): string;
   parked(module: string): string;
   inbox(): string;
+  /** Returns the topic of the changes that operators made. */
+  audit(): string;
   /** Returns the topic of a spool for records that the servers refuse. It never exists at the servers. */
   refused(): string;
   /** Returns the group of the instances that share the work of the module. */
@@ -56,6 +58,7 @@ export function namesIn(namespace: string): Names {
     events: (module) => topic(module, 'events'),
     parked: (module) => topic(module, 'parked'),
     inbox: () => `${ns}.inbox`,
+    audit: () => `${ns}.audit`,
     refused: () => `${ns}.refused`,
     workGroup: work,
     listenGroup: (listener, as, entry) =>
@@ -75,7 +78,7 @@ const moduleTopics = ['work', 'broadcast', 'events', 'parked'] as const;
 type ModuleTopic = (typeof moduleTopics)[number];
 export type TopicName =
   | { readonly namespace: string; readonly kind: ModuleTopic; readonly module: string; readonly queue?: string }
-  | { readonly namespace: string; readonly kind: 'inbox' };
+  | { readonly namespace: string; readonly kind: 'inbox' | 'audit' };
 export type GroupName =
   | { readonly namespace: string; readonly kind: 'work'; readonly module: string; readonly queue?: string }
   | {
@@ -90,7 +93,7 @@ export type GroupName =
 export function parseTopic(name: string): TopicName | undefined {
   const [namespace = '', module = '', third, queue, ...more] = name.split('.');
   if (more.length > 0 || !rules.namespace.test(namespace)) return undefined;
-  if (third === undefined) return module === 'inbox' ? { namespace, kind: module } : undefined;
+  if (third === undefined) return module === 'inbox' || module === 'audit' ? { namespace, kind: module } : undefined;
   const kind = moduleTopics.find((topic) => topic === third);
   if (!kind || !rules.module.test(module)) return undefined;
   if (queue === undefined) return { namespace, kind, module };

@@ -1,10 +1,22 @@
 /** Exports `busbar/inspect`, which inspects queues and instances from outside, and which the `busbar` command uses. */
 export { openInspector } from './inspector';
-export type { Inspector, NamedQueue, TailOptions } from './inspector';
+export type { Inspector, NamedQueue, ResolvedQueue, TailOptions } from './inspector';
 export type { ActivityFilter, ActivityList, PendingView, RunningView } from './activity';
 export type { PendingRequest, RunningHandler } from '../bus/self-activity';
 export { byNames } from './by';
 export type { By, CountByOptions } from './by';
+export { readHistory } from './history';
+export type { HistoryView } from './history';
+export { readAudit, recordChange } from './audit';
+export type { AuditEntry, Change, ChangeEnd } from './audit';
+export { planSkip, skipMessages } from './skip';
+export type { SkipOptions, SkipPlan, SkippedMessage, SkipResult, SkipSelection } from './skip';
+export type { Biography } from './biography';
+export type { Step } from './biography-steps';
+export type { TreeNode } from './tree';
+export type { Facts, LaneView, OnInstance } from './why';
+export type { EndedMessage } from '../delivery/recently-ended';
+export type { HeldInQueue } from '../bus/self-message';
 export { askCheck } from './check';
 export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';
@@ -30,7 +42,7 @@ export type { EntryCounts } from '../delivery/counters';
 export type { Spread } from '../delivery/durations';
 export type { HandlerLimits } from '../delivery/limiter';
 export type { Failing, OutgoingCounts } from '../delivery/outgoing';
-export { NotParked, StoppedEarly, UnknownName } from './types';
+export { NotParked, NotRecorded, NotWaiting, StoppedEarly, UnknownName } from './types';
 export type {
   Alarm,
   EntryView,

@@ -16,10 +16,13 @@ import { countParked, findParked, readParked } from './parked';
 import { peekNewest, peekQueue } from './peek';
 import { count, onlyParked, readBacklogs, viewOfQueue, type Around } from './queues';
 import { countBy, type By, type CountByOptions } from './by';
+import { biographyOf, type Biography } from './biography';
 import { askCheck } from './check';
 import { findMessages } from './show';
 import { findAlarms, findSlow } from './status';
 import { follow } from './tail';
+import { treeOf, type TreeNode } from './tree';
+import { factsOf } from './why';
 import {
   UnknownName,
   type FoundView,
@@ -38,6 +41,12 @@ import {
 export interface NamedQueue {
   readonly queue: string;
   /** Selects the messages of one entry when the name was that of an entry; empty otherwise. */
+  readonly filter: MessageFilter;
+}
+/** A queue with its topics, and the filter of the name that was resolved. */
+export interface ResolvedQueue {
+  readonly queue: QueueName;
+  /** Selects the messages that the name refers to within the queue. */
   readonly filter: MessageFilter;
 }
 /** Options of {@link Inspector.tail}. */
@@ -89,6 +98,15 @@ export interface Inspector {
    * while messages of it are parked.
    */
   parkedQueue(name: string): Promise<NamedQueue>;
+  /**
+   * Returns the biography of the message whose id begins with `idStart`: one sentence, a timeline, and all facts. Also
+   * for requests, and for messages that left every log. Rejects with UnknownName if several ids begin with it.
+   */
+  why(idStart: string): Promise<Biography>;
+  /** Returns the messages that caused a message, and those that it caused, as a tree. */
+  tree(id: string): Promise<TreeNode>;
+  /** Returns the queue that a name refers to with its topics, and the filter that selects the entry of the name. */
+  resolve(name: string): Promise<ResolvedQueue>;
   /** Returns all records of the messages whose id begins with `idStart`, and their state in each queue. */
   show(idStart: string): Promise<readonly FoundView[]>;
   /** Returns the alarms, most severe first. */
@@ -99,7 +117,7 @@ export interface Inspector {
 export function openInspector(parts: InspectorParts): Inspector {
   const { log, ns, clock } = parts;
 
-  async function resolve(name: string): Promise<Resolved> {
+  async function resolve(name: string): Promise<ResolvedQueue> {
     const queues = await findQueues(log, ns);
     const queue = queues.get(name);
     if (queue) return { queue, filter: {} };
@@ -192,6 +210,9 @@ export function openInspector(parts: InspectorParts): Inspector {
       yield* readParked(parts, queue?.queue, { ...filter, ...queue?.filter });
     },
     parkedQueue,
+    why: async (idStart) => biographyOf(await factsOf(parts, idStart)),
+    tree: (id) => treeOf(parts, id),
+    resolve,
     async show(idStart) {
       const [all, instances] = await Promise.all([findQueues(log, ns), requestInstances(parts)]);
       return findMessages(parts, all, instances, idStart);
@@ -256,11 +277,6 @@ export function openInspector(parts: InspectorParts): Inspector {
   }
 }
 
-interface Resolved {
-  readonly queue: QueueName;
-  /** Selects the messages that the name refers to within the queue. */
-  readonly filter: MessageFilter;
-}
 interface Wanted {
   topics(): Promise<readonly string[]>;
   wanted(decoded: DecodedMessage): boolean;

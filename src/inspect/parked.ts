@@ -126,6 +126,29 @@ function withNote(decoded: DecodedMessage, { id, entry, key }: ParkedNote): Deco
   return { ...decoded, id, entry, key };
 }
 
+/** A repair of a message, found by its id. */
+export interface RepairOf extends Repaired {
+  readonly id: string;
+  readonly entry: string;
+  readonly queue: string;
+}
+
+/** Returns the repairs of messages whose id begins with `idStart`, of those whose record the log still has. */
+export async function readRepairsOf(parts: InspectorParts, idStart: string): Promise<readonly RepairOf[]> {
+  const found: RepairOf[] = [];
+  const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
+  for await (const [{ record }] of scan(parts.log, spans, budgetFor(parts))) {
+    const repaired = record.value === null ? repairedOf(record.headers['mended']) : undefined;
+    const { id, entry = '' } = repaired ?? {};
+    if (!repaired || !id?.startsWith(idStart)) continue;
+    const [queue = ''] = Buffer.from(record.key ?? [])
+      .toString()
+      .split('/');
+    found.push({ ...repaired, id, entry, queue });
+  }
+  return found;
+}
+
 /**
  * Returns how parked messages were replayed or dropped, by the key of their parked record. It finds only repairs whose
  * record the log still has.
@@ -136,7 +159,9 @@ export async function readRepaired(parts: InspectorParts): Promise<ReadonlyMap<s
   for await (const [{ record }] of scan(parts.log, spans, budgetFor(parts))) {
     const { key, value, headers } = record;
     const repaired = value === null ? repairedOf(headers['mended']) : undefined;
-    if (key && repaired) found.set(Buffer.from(key).toString(), repaired);
+    if (!key || !repaired) continue;
+    const { how, by, atMs, reason } = repaired;
+    found.set(Buffer.from(key).toString(), { how, by, atMs, ...(reason !== undefined && { reason }) });
   }
   return found;
 }
@@ -151,8 +176,12 @@ function repairedOf(line = ''): Repaired | undefined {
     )
       return;
     const { how, by, atMs } = repaired;
+    const textOf = (name: string): string | undefined => {
+      const value: unknown = Object.entries(repaired).find(([field]) => field === name)?.[1];
+      return typeof value === 'string' ? value : undefined;
+    };
     if ((how !== 'replayed' && how !== 'dropped') || typeof by !== 'string' || typeof atMs !== 'number') return;
-    return { how, by, atMs };
+    return { how, by, atMs, id: textOf('id'), entry: textOf('entry'), reason: textOf('reason') };
   } catch {
     return undefined; // another program wrote the header
   }

@@ -1,4 +1,5 @@
 /** Replays or drops parked messages. It first lists the messages that it will change, then changes them in batches. */
+import { sleep } from '../base/clock';
 import { outlookOf } from '../base/errors';
 import type { Parked } from '../work/parked/find';
 import { drop, replay, type Failed } from '../work/parked/replay';
@@ -121,6 +122,13 @@ export interface RepairOptions {
    * next one. By default, the call rejects after the batch with the first such error.
    */
   readonly failed?: (message: ChosenMessage, error: unknown) => void;
+  /**
+   * Maximum number of messages in a second.
+   * @default Infinity
+   */
+  readonly perSecond?: number;
+  /** Reason of the operator, which `busbar why` shows for the messages. */
+  readonly reason?: string | undefined;
 }
 
 /**
@@ -131,24 +139,31 @@ export interface RepairOptions {
  */
 export function replayChosen(parts: InspectorParts, chosen: Chosen, options: RepairOptions): Promise<number> {
   return inBatches(parts, chosen, options, (batch, failed) =>
-    replay({ ...parts, instance: parts.bus.self.instance }, batch, failed),
+    replay({ ...parts, instance: parts.bus.self.instance, reason: options.reason }, batch, failed),
   );
 }
 
 /** Removes the messages from the parked topic permanently. Otherwise it behaves as {@link replayChosen}. */
 export function dropChosen(parts: InspectorParts, chosen: Chosen, options: RepairOptions): Promise<number> {
-  return inBatches(parts, chosen, options, (batch) => drop({ ...parts, instance: parts.bus.self.instance }, batch));
+  return inBatches(parts, chosen, options, (batch) =>
+    drop({ ...parts, instance: parts.bus.self.instance, reason: options.reason }, batch),
+  );
 }
 
 async function inBatches(
   parts: InspectorParts,
   { queue, messages }: Chosen,
-  { signal, done, failed }: RepairOptions,
+  { signal, done, failed, perSecond = Infinity }: RepairOptions,
   run: (batch: readonly Parked[], failed?: Failed) => Promise<number>,
 ): Promise<number> {
   let count = 0;
-  for (let at = 0; at < messages.length && !signal.aborted; at += batchSize) {
-    const batch = messages.slice(at, at + batchSize);
+  // Small batches keep the rate even, and a signal takes effect sooner.
+  const size = Math.max(1, Math.min(batchSize, Math.floor(perSecond / 4)));
+  const beganMs = parts.clock.mono();
+  for (let at = 0; at < messages.length; at += size) {
+    await sleep(parts.clock, Math.max(0, beganMs + (at * 1_000) / perSecond - parts.clock.mono()), signal);
+    if (signal.aborted) break;
+    const batch = messages.slice(at, at + size);
     const still = await stillParked(parts, queue, batch);
     const notDone = new Set<Parked>();
     const report: Failed = (one, error) => {

@@ -14,17 +14,22 @@ import type { FoundView, InspectorParts, InstanceView, ParkedView, PlaceView } f
 /** Maximum number of records returned. A longer list means that the prefix is too short to be useful. */
 const foundMax = 50;
 
-/** Returns the records of all messages whose id begins with `idStart`, oldest first, at most 50. */
+/**
+ * Returns the records of all messages whose id begins with `idStart`, oldest first, at most 50. Calls `see` for every
+ * record that it reads.
+ */
 export async function findMessages(
   parts: InspectorParts,
   queues: ReadonlyMap<string, QueueName>,
   instances: readonly InstanceView[],
   idStart: string,
+  see: (decoded: DecodedMessage) => void = () => undefined,
 ): Promise<readonly FoundView[]> {
   const parked = await parkedByOrigin(parts, idStart);
   const topics = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['work', 'events']));
   const matches: DecodedMessage[] = [];
   for await (const [decoded] of scan(parts.log, topics, budgetFor(parts))) {
+    see(decoded);
     if (decoded.id.startsWith(idStart)) matches.push(decoded);
     if (matches.length >= foundMax) break;
   }
@@ -52,7 +57,7 @@ async function parkedByOrigin(parts: InspectorParts, idStart: string): Promise<M
   return byOrigin;
 }
 
-function withParked(places: readonly PlaceView[], parked: readonly ParkedView[]): readonly PlaceView[] {
+export function withParked(places: readonly PlaceView[], parked: readonly ParkedView[]): readonly PlaceView[] {
   const aside = parked.map((one): PlaceView => ({
     queue: one.queue,
     state: 'parked',
@@ -66,7 +71,7 @@ function withParked(places: readonly PlaceView[], parked: readonly ParkedView[])
 }
 
 /** Returns a function that finds the state of a record in each queue that receives it. */
-async function openPlaces(
+export async function openPlaces(
   parts: InspectorParts,
   queues: readonly QueueName[],
   instances: readonly InstanceView[],

@@ -226,6 +226,23 @@ export class NotParked extends Error {
   }
 }
 
+/** A prefix of an id that matches no message that waits or runs in the queue. */
+export class NotWaiting extends Error {
+  override readonly name = 'NotWaiting';
+  /** Creates the error for the prefix `id`. */
+  constructor(
+    readonly queue: string,
+    readonly id: string,
+  ) {
+    super(`no message whose id begins with ${id} waits or runs in ${queue}. \`busbar why ${id}\` shows its state`);
+  }
+}
+
+/** A change that was not made, because it cannot be recorded in the audit topic. `cause` is the error of the log. */
+export class NotRecorded extends Error {
+  override readonly name = 'NotRecorded';
+}
+
 /** The read stopped at its limit. Results returned before it are correct but incomplete. */
 export class StoppedEarly extends Error {
   override readonly name = 'StoppedEarly';

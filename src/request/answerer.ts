@@ -143,8 +143,14 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   function ended(one: Active, { body, ...how }: Reply): void {
     if (!one.takenBack) send(one.envelope, one.from, how, body);
+    remember(one, how.code);
     forget(one);
     one.line.ended();
+  }
+  function remember({ envelope: { id, entry }, from: peer, startedMs, takenBack }: Active, code = 'ok'): void {
+    const atMs = clock.now();
+    const about = { kind: 'request', id, entry, outcome: takenBack ? 'cancelled' : code, peer } as const;
+    parts.ended?.add({ ...about, atMs, tookMs: atMs - (startedMs ?? atMs) });
   }
   /** Ends a request that was aborted while its body was still being checked, so that its caller can resend it. */
   function neverStarted(one: Active): void {
@@ -257,8 +263,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     },
     probe(envelope, from) {
       const { id, stamp } = envelope;
-      const isOver = positions.isPassed(stamp) && !unstarted.has(id);
-      const code = active.get(id)?.state ?? (isOver ? 'answered' : 'unknown');
+      const code = active.get(id)?.state ?? (positions.isPassed(stamp) && !unstarted.has(id) ? 'answered' : 'unknown');
       send(envelope, from, { status: 'state', code, stamp: envelope.stamp }, nothing);
     },
     async drain(drainMs) {

@@ -4,6 +4,7 @@ import { check } from '../contract/check';
 import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
 import type { Outgoing } from '../delivery/outgoing';
+import type { RecentlyEnded } from '../delivery/recently-ended';
 import { encodeBody } from '../format/codec';
 import { printEnvelope } from '../format/envelope-printer';
 import { badTimeout, closed } from './call-errors';
@@ -19,6 +20,8 @@ import { withOrigin } from './reply';
 export interface CallerParts extends SendParts {
   readonly scopes: Scopes;
   readonly makeId: () => string;
+  /** Remembers the requests that ended. */
+  readonly ended?: RecentlyEnded | undefined;
   readonly messageBytesMax: number;
   /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
@@ -38,7 +41,7 @@ export interface Caller extends ReplyHandler {
 
 export function createCaller(parts: CallerParts): Caller {
   const { clock, notices, messenger, peers, bodyDepthMax } = parts;
-  const open = createOpenCalls({ clock, notices, messenger, peers, cancel });
+  const open = createOpenCalls({ clock, notices, messenger, peers, cancel, ended: parts.ended });
   const prober = createProber({
     clock,
     messenger,

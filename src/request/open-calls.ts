@@ -7,6 +7,7 @@ import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import type { Messenger } from '../ports/messenger';
 import { cancelled, timedOut, unreachable } from './call-errors';
+import type { RecentlyEnded } from '../delivery/recently-ended';
 import type { OpenCall } from './open-call';
 import type { Peers } from './peers';
 
@@ -17,6 +18,8 @@ export interface OpenCallsParts {
   readonly peers: Pick<Peers<OpenCall>, 'release'>;
   /** Notifies the instance that has the request that the caller aborted it. */
   readonly cancel: (call: OpenCall) => void;
+  /** Remembers the requests that ended. */
+  readonly ended?: Pick<RecentlyEnded, 'add'> | undefined;
 }
 export interface OpenCalls {
   readonly byId: ReadonlyMap<string, OpenCall>;
@@ -72,6 +75,18 @@ export function createOpenCalls(parts: OpenCallsParts): OpenCalls {
     return true;
   }
   function reportEnd(call: OpenCall, outcome: string): void {
+    const peer = call.target?.instance.name ?? null;
+    const { id, entry, startedMs } = call;
+    const atMs = clock.now();
+    parts.ended?.add({
+      kind: 'call',
+      id,
+      entry: entry.name,
+      outcome,
+      peer,
+      atMs,
+      tookMs: Math.max(0, atMs - startedMs),
+    });
     if (!notices.watched) return;
     const took = tookMs(clock, call.begunMs);
     notices.emit({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs: took });

@@ -55,6 +55,12 @@ function longestMs({ declaredMs, hasDefault }: Retention, defaultMs: number): nu
 export function queueKeepMs(entries: Iterable<AnyEntry>, defaultMs: number): number {
   return longestMs(longestOf([...entries]), defaultMs);
 }
+/** Time for which changes of operators stay in the audit topic. */
+const auditKeepMs = 90 * 24 * 3_600_000;
+/** Returns the topic of the changes that operators made. One partition keeps them in order. */
+export function auditTopic(ns: string): Topic {
+  return { name: namesIn(ns).audit(), partitions: 1, compacted: false, keepMs: auditKeepMs };
+}
 /**
  * Returns the topic of a module's parked messages, from its work and its listeners. It keeps one record for each
  * message.

@@ -49,9 +49,45 @@ export function activityStory(scene: () => { readonly k: ShopCommand; readonly s
     expect((await k.run(['pending', '--older', '10h'])).code).toBe(1);
   });
 
+  test('why prints what a message waits for, what failed, and what became of it', async () => {
+    const { k, seller } = scene();
+    const ids = await seller.pack([
+      { key: 'w', do: 'hang' },
+      { key: 'w', do: 'done' },
+      { key: 'v', do: 'done' },
+      { key: 'u', do: 'fail' },
+    ]);
+    const [hangs = '', waits = '', done = '', fails = ''] = ids;
+    const runs = await k.eventually(['why', hangs], ({ out }) => out.includes(' runs on shop#'));
+    expect(runs.out).toMatch(
+      /^shop\.pack \w+ runs on shop#\w+ for \S+ m?s, attempt 1 of 2: packing\. 1 message of key w waits behind it\.$/m,
+    );
+    expect(runs.err).toBe(`  busbar skip shop.work ${hangs}\n`);
+    const behind = await k.run(['why', waits, '-o', 'table'], { env: { COLUMNS: '200' } });
+    expect(behind.out).toMatch(
+      new RegExp(
+        `^shop\\.pack ${waits} waits in shop\\.work behind ${hangs} of the same key w: it runs on shop#\\w+ for `,
+      ),
+    );
+    expect(behind.out).toMatch(/^ {2}\d\d:\d\d:\d\d\.\d{3} {2}sent +by shop#\w+$/m);
+    const settled = await k.eventually(['why', done], ({ out }) => out.includes('handled'));
+    expect(settled.out).toMatch(/ was handled \S+ m?s ago by shop#\w+ in shop\.work, in /);
+    const parked = await k.eventually(['why', fails, '--json'], ({ out }) => out.includes('is parked'));
+    const story = JSON.parse(parked.out) as { sentence: string; next: string[]; steps: { what: string }[] };
+    expect(story.sentence).toMatch(/after 2 attempts: attempt 2 of 2 failed: connect ECONNREFUSED store:443\.$/);
+    expect(story.next).toEqual([`busbar replay shop.work ${fails}`]);
+    expect(story.steps.map(({ what }) => what)).toEqual(['sent', 'in the log', 'attempt 1', 'attempt 2', 'parked']);
+    const unknown = await k.run(['why', '01zzzzzzzz']);
+    expect(unknown).toMatchObject({ code: 1, out: expect.stringContaining('is in no log') });
+    const tree = await k.run(['why', waits, '--tree']);
+    expect(tree.out).toMatch(
+      new RegExp(`^shop\\.pack {2}${waits} {2}\\d\\d:\\d\\d:\\d\\d {2}shop\\.work: waiting$`, 'm'),
+    );
+  });
+
   test('the help of each verb has examples', async () => {
     const { k } = scene();
-    for (const verb of ['running', 'pending']) {
+    for (const verb of ['running', 'pending', 'why']) {
       const { code, out } = await k.run([verb, '--help']);
       expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining(`Examples:\n  busbar ${verb}`) });
     }

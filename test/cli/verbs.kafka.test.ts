@@ -2,6 +2,7 @@
 import { kafkaSuite } from '../cluster/suite';
 import { shopCommand, type Shop, type ShopCommand } from '../support/command';
 import { activityStory } from './activity-story';
+import { changeStory } from './change-story';
 
 kafkaSuite('the verbs of operators on a cluster', (suite) => {
   let k: ShopCommand;
@@ -15,4 +16,5 @@ kafkaSuite('the verbs of operators on a cluster', (suite) => {
   afterAll(() => k?.close());
 
   activityStory(() => ({ k, seller }));
+  changeStory(() => ({ k, seller }));
 });

@@ -4,6 +4,8 @@
 import { open } from 'node:fs/promises';
 import type { Chosen, ChosenMessage, Selection } from '../../inspect';
 import { errorMessage } from '../../base/errors';
+import { countOf, rateOf } from '../args';
+import { recorded } from '../change';
 import { exits, Usage, type Exit } from '../exit';
 import { toJson } from '../json';
 import type { Desk } from '../run';
@@ -16,17 +18,30 @@ export interface RepairOptions extends Filters {
   readonly reasonLike?: string;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
+  readonly reason?: string;
+  readonly rate?: string;
+  readonly max?: string;
 }
 export interface DropOptions extends RepairOptions {
   readonly export?: string;
-  readonly reason?: string;
 }
 type Verb = 'replay' | 'drop';
+type Run = (
+  chosen: Chosen,
+  done: (messages: readonly ChosenMessage[]) => void,
+  failed: (message: ChosenMessage, error: unknown) => void,
+) => Promise<number>;
 
 export async function replay(desk: Desk, queue: string, ids: readonly string[], options: RepairOptions): Promise<Exit> {
   const { replayChosen } = await import('../../inspect');
   return repair(desk, 'replay', queue, ids, options, async (chosen, done, failed) => {
-    return replayChosen(desk.parts, chosen, { signal: desk.signal, done, failed });
+    return replayChosen(desk.parts, chosen, {
+      signal: desk.signal,
+      done,
+      failed,
+      reason: options.reason,
+      ...(options.rate !== undefined && { perSecond: rateOf('--rate', options.rate) }),
+    });
   });
 }
 
@@ -36,7 +51,7 @@ export async function drop(desk: Desk, queue: string, ids: readonly string[], op
     const file = options.export ?? `dropped-${new Date(desk.nowMs()).toISOString().replace(/[:.]/g, '-')}.jsonl`;
     await exportAll(desk, chosen, file, options.reason);
     desk.out.note(`all of them are in ${file}`);
-    return dropChosen(desk.parts, chosen, { signal: desk.signal, done });
+    return dropChosen(desk.parts, chosen, { signal: desk.signal, done, reason: options.reason });
   });
 }
 
@@ -46,22 +61,22 @@ async function repair(
   name: string,
   ids: readonly string[],
   options: RepairOptions,
-  run: (
-    chosen: Chosen,
-    done: (messages: readonly ChosenMessage[]) => void,
-    failed: (message: ChosenMessage, error: unknown) => void,
-  ) => Promise<number>,
+  run: Run,
 ): Promise<Exit> {
   const { out, signal } = desk;
   const { choose } = await import('../../inspect');
   const which = selectionOf(desk, ids, options);
   const { queue, filter } = await desk.inspector.parkedQueue(name);
-  const chosen = await choose(desk.parts, queue, { ...which, ...filter });
+  const all = await choose(desk.parts, queue, { ...which, ...filter });
+  const most = options.max === undefined ? Infinity : countOf('--max', options.max);
+  const chosen = { ...all, messages: all.messages.slice(0, most) };
   if (chosen.messages.length === 0) {
     out.note(`no message that is parked in ${queue} matches`);
     return exits.warning;
   }
   await announce(desk, verb, chosen);
+  const left = all.messages.length - chosen.messages.length;
+  if (left > 0) out.note(`${plural(left, 'message')} more match and stay parked (--max ${options.max}).`);
   if (options.dryRun) {
     out.note('dry run: nothing was changed');
     return out.forPeople ? exits.done : report(desk, verb, chosen, []);
@@ -70,7 +85,25 @@ async function repair(
     out.note('nothing was changed');
     return signal.aborted ? exits.interrupted : exits.warning;
   }
-  const touched: ChosenMessage[] = [];
+  const about = { verb, about: queue, ids: chosen.messages.map(({ id }) => id), ...detailsOf(options) };
+  return recorded(desk, { ...about, ...desk.operator, reason: options.reason ?? null }, async () => {
+    const touched: ChosenMessage[] = [];
+    const exit = await carryOut(desk, verb, chosen, ids, options, touched, run);
+    return { count: touched.length, exit };
+  });
+}
+
+/** Runs a confirmed repair. Adds the finished messages to `touched`. */
+async function carryOut(
+  desk: Desk,
+  verb: Verb,
+  chosen: Chosen,
+  ids: readonly string[],
+  options: RepairOptions,
+  touched: ChosenMessage[],
+  run: Run,
+): Promise<Exit> {
+  const { out, signal } = desk;
   let refused = 0;
   const failed = ({ id }: ChosenMessage, error: unknown): void => {
     refused++;
@@ -92,6 +125,12 @@ async function repair(
   const taken = chosen.messages.length - touched.length - refused;
   if (taken > 0) out.note(`${taken} were replayed or dropped by another operator meanwhile`);
   return exits.failed;
+}
+
+/** Returns the arguments that the audit topic records. */
+function detailsOf({ reasonLike, rate }: RepairOptions): { details?: Record<string, string> } {
+  const details = { ...(reasonLike !== undefined && { reasonLike }), ...(rate !== undefined && { rate }) };
+  return Object.keys(details).length > 0 ? { details } : {};
 }
 
 function selectionOf({ nowMs }: Desk, ids: readonly string[], options: RepairOptions): Selection {
@@ -166,14 +205,14 @@ function leftOver(
   { queue, messages }: Chosen,
   touched: readonly ChosenMessage[],
   ids: readonly string[],
-  { reasonLike, key, entry, from, since }: RepairOptions,
+  { reasonLike, key, entry, from, since, rate, max }: RepairOptions,
 ): void {
   const did = new Set(touched);
   const left = messages.filter((message) => !did.has(message));
   const words = ['busbar', verb, queue];
   if (ids.length > 0) words.push(...left.map(({ id }) => id));
   else words.push(...(reasonLike === undefined ? ['--all'] : ['--reason-like', reasonLike]));
-  for (const [name, value] of Object.entries({ key, entry, from, since })) {
+  for (const [name, value] of Object.entries({ key, entry, from, since, rate, max })) {
     if (value !== undefined) words.push(`--${name}`, value);
   }
   out.note(`${touched.length} of ${messages.length} are done, ${left.length} are still parked; to continue:`);

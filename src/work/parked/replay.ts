@@ -17,6 +17,8 @@ export interface ReplayParts {
   readonly random: Random;
   /** Instance that replays. It is named as the sender of records without a `bus` header. */
   readonly instance: string;
+  /** Reason of the operator, stored with each message that is replayed or dropped. */
+  readonly reason?: string | undefined;
 }
 
 const batchMessagesMax = 100;
@@ -158,6 +160,11 @@ export interface Repaired {
   /** Instance that replayed or dropped the message. */
   readonly by: string;
   readonly atMs: number;
+  /** Id and entry of the message. Undefined in records of earlier versions. */
+  readonly id?: string | undefined;
+  readonly entry?: string | undefined;
+  /** Reason of the operator. */
+  readonly reason?: string | undefined;
 }
 
 async function takeAway(
@@ -166,9 +173,11 @@ async function takeAway(
   parked: readonly Parked[],
   how: Repaired['how'],
 ): Promise<void> {
-  const repaired: Repaired = { how, by: parts.instance, atMs: parts.clock.now() };
-  const headers = { mended: JSON.stringify(repaired) };
-  const tombstones = parked.map(({ record: { partition, key } }) => ({ partition, key, value: null, headers }));
+  const repaired: Repaired = { how, by: parts.instance, atMs: parts.clock.now(), reason: parts.reason };
+  const tombstones = parked.map(({ note: { id, entry }, record: { partition, key } }) => {
+    const headers = { mended: JSON.stringify({ ...repaired, id, entry }) };
+    return { partition, key, value: null, headers };
+  });
   const [refused] = (await insist(parts, topic, tombstones)).values();
   if (refused !== undefined) throw refused;
 }

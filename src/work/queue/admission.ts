@@ -4,7 +4,7 @@ import type { Earlier } from '../../delivery/id-window';
 import type { Stored } from '../../ports/log';
 import { envelopeOf, placeOf, readMessage, unreadable, type Holder, type Message } from '../message';
 import type { Queue } from '../types';
-import type { Lanes } from './lanes';
+import type { Lanes } from './lane';
 import type { PartitionNotices } from './partition-notices';
 import type { PartitionState } from './partition-state';
 import type { Room } from './read-ahead';

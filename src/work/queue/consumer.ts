@@ -7,19 +7,23 @@ import type { Outcome } from '../../delivery/deliver';
 import type { OwnedPartition, Owner } from '../../ports/log';
 import { CommitHealth } from '../progress/committer';
 import { faultOf, handle } from './attempt';
-import { openLanes, type Lanes } from './lanes';
-import { unreadable, type Message } from '../message';
+import type { Lanes } from './lane';
+import { openLanes } from './lanes';
+import { OperatorAccess } from './operator-access';
+import type { Message } from '../message';
 import { attemptOf, attemptsKept } from '../parked/park';
 import { Parking } from '../parked/parking';
 import { Partition, type PartitionParts } from './partition';
 import { RetainedPartitions, type Begin } from '../progress/retained';
-import { attemptsDefault, decide, handoverMsDefault } from './retry-policy';
+import { decide } from './retry-policy';
+import { QueueLimits } from './queue-limits';
 import { openBuffered } from './read-ahead';
 import { recall } from './recall';
 import { Scheduler } from './scheduler';
+import { Skips } from './skips';
 import { Trimming } from './trim';
 import { QueueCounts } from './stats';
-import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, QueueConsumer, ConsumerParts } from '../types';
+import type { ConsumerParts, Handling, Queue, QueueConsumer, QueueStats } from '../types';
 
 /**
  * Joins the queue's group. Resolves when this instance is a member. Creates missing topics. Messages of one key are
@@ -38,6 +42,8 @@ export async function consumeQueue(parts: ConsumerParts, queue: Queue): Promise<
   const trimming = every(clock, trimEveryMs, () => taken.trim());
   return {
     stats: () => taken.stats(),
+    held: (idStart) => taken.operator.held(idStart),
+    skip: (ids, reason) => taken.operator.skip(ids, reason),
     get busy() {
       return taken.busy;
     },
@@ -51,7 +57,6 @@ export async function consumeQueue(parts: ConsumerParts, queue: Queue): Promise<
   };
 }
 
-const concurrencyDefault = 8;
 const trimEveryMs = 600_000;
 /** Delay before a message whose handler was not called is offered again. Its module is closing, so it seldom is. */
 const notStartedRetryMs = 1_000;
@@ -62,12 +67,13 @@ class Consumer {
   readonly #retained: RetainedPartitions;
   readonly #buffered: Capacity;
   readonly #commitHealth: CommitHealth;
-  readonly #limits = new Map<string, EntryLimits>();
-  readonly #retries = new Map<string, RetryOptions>();
+  readonly #limits: QueueLimits;
   readonly #lanes: Lanes<Message>;
   readonly #scheduler: Scheduler<Message>;
-  readonly #handoverMs: number;
   readonly #parking: Parking;
+  readonly #skips = new Skips();
+  /** Finds and skips messages for operators. */
+  readonly operator: OperatorAccess;
   readonly #trimming: Trimming;
   readonly #counts: QueueCounts;
 
@@ -80,19 +86,17 @@ class Consumer {
     this.#buffered = parts.buffered ?? openBuffered();
     this.#commitHealth = new CommitHealth(parts.notices, queue.name);
     this.#trimming = new Trimming(parts, queue);
-    this.#ask();
-    this.#limits.set(unreadable, limitsDefault);
-    this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
-    const longest = [...this.#retries.values()].map(({ handoverMs }) => handoverMs ?? handoverMsDefault);
-    this.#handoverMs = Math.max(0, ...longest);
-    const [lanes, limits, partitions] = [this.#lanes, this.#limits, this.#partitions];
-    const attemptsMax = (message: Message): number => this.#attemptsMax(message);
+    this.#limits = new QueueLimits(queue);
+    const { byEntry: limits } = this.#limits;
+    this.#lanes = openLanes<Message>(limits, (message) => message.holder.mayStart(message));
+    const [lanes, partitions] = [this.#lanes, this.#partitions];
+    const attemptsMax = (message: Message): number => this.#limits.attemptsMax(message);
     this.#counts = new QueueCounts({ take: parts, queue, lanes, limits, partitions, attemptsMax });
     this.#scheduler = new Scheduler<Message>({
       clock: parts.clock,
       lanes: this.#lanes,
-      handoverMs: this.#handoverMs,
-      attemptsMax: (message) => this.#attemptsMax(message),
+      handoverMs: this.#limits.handoverMs,
+      attemptsMax: (message) => this.#limits.attemptsMax(message),
       mayRun: (message) => message.holder.mayRun(message),
       runsAny: () => this.#runsAny,
       start: (message) => this.#start(message),
@@ -100,6 +104,14 @@ class Consumer {
       readMore: () => {
         for (const partition of this.#partitions.values()) partition.readMore();
       },
+    });
+    this.operator = new OperatorAccess({
+      clock: parts.clock,
+      running: () => [...this.#partitions.values()].flatMap((partition) => [...partition.running]),
+      lanes: this.#lanes,
+      limits: this.#limits,
+      skips: this.#skips,
+      start: (message) => this.#start(message),
     });
   }
 
@@ -122,7 +134,7 @@ class Consumer {
       lanes: this.#lanes,
       retained,
       buffered: this.#buffered,
-      handoverMs: this.#handoverMs,
+      handoverMs: this.#limits.handoverMs,
       hurried: this.hurried.promise,
       pump: () => this.#scheduler.pump(),
       gone: (one) => this.#gone(one),
@@ -136,8 +148,8 @@ class Consumer {
   }
 
   review(): void {
-    this.#ask();
-    for (const [entry, limits] of this.#limits) this.#lanes.setLimits(entry, limits);
+    this.#limits.reread();
+    for (const [entry, limits] of this.#limits.byEntry) this.#lanes.setLimits(entry, limits);
     this.#scheduler.pump();
   }
 
@@ -166,13 +178,6 @@ class Consumer {
     this.#scheduler.end();
   }
 
-  #ask(): void {
-    for (const [entry, { options, entry: declared }] of this.queue.entries) {
-      this.#limits.set(entry, { ...limitsDefault, ...this.queue.limits?.(entry) });
-      this.#retries.set(entry, { ...(options ?? declared.options), ...this.queue.retry?.(entry) });
-    }
-  }
-
   #gone(partition: Partition): void {
     if (this.#partitions.get(partition.number) === partition) this.#partitions.delete(partition.number);
     this.#scheduler.partitionLeft();
@@ -182,12 +187,14 @@ class Consumer {
     message.sinceMs = this.parts.clock.now();
     message.holder.started(message);
     if (message.holder.retained.isDone(message)) return this.#settle(message);
+    const skipped = this.#skips.reasonOf(message);
+    if (skipped !== undefined) return void this.#park(message, skipped);
     const handling = this.queue.entries.get(message.entry);
     if (!handling || message.refusal !== undefined) {
       void this.#park(message, message.refusal ?? `this instance does not know the entry ${message.entry}`);
       return;
     }
-    const attempts = this.#attemptsMax(message);
+    const attempts = this.#limits.attemptsMax(message);
     // A message whose last attempt failed here had a retry left. Only a lowered limit is exceeded then, so it runs.
     if (message.attempts >= attempts && message.failures.at(-1)?.attempt !== message.attempts) {
       void this.#park(
@@ -203,6 +210,8 @@ class Consumer {
 
   #startRecorded(message: Message): void {
     const handling = this.queue.entries.get(message.entry);
+    const skipped = this.#skips.reasonOf(message);
+    if (skipped !== undefined) return void this.#park(message, skipped);
     if (handling) this.#run(message, handling);
     else this.#scheduler.done(message);
   }
@@ -219,16 +228,10 @@ class Consumer {
     this.#scheduler.ended(message);
     if (outcome.ok) {
       this.#counts.handled++;
+      this.#remember(message, 'handled');
       this.#settle(message);
     } else if (outcome.error instanceof NotStarted) this.#again(message, false, notStartedRetryMs, 'in-order');
     else this.#failedOnce(message, faultOf(outcome));
-  }
-
-  #retryOf({ entry }: Message): RetryOptions {
-    return this.#retries.get(entry) ?? retryDefault;
-  }
-  #attemptsMax(message: Message): number {
-    return this.#retryOf(message).attempts ?? attemptsDefault;
   }
 
   #failedOnce(message: Message, error: unknown): void {
@@ -237,7 +240,9 @@ class Consumer {
     message.interrupted = false;
     const attempt = attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance);
     message.failures = [...message.failures, attempt].slice(-attemptsKept);
-    const options = this.#retryOf(message);
+    const skipped = this.#skips.reasonOf(message);
+    if (skipped !== undefined) return void this.#park(message, skipped, error);
+    const options = this.#limits.retryOf(message);
     const decision = decide(options, message.attempts, error, this.parts.random);
     if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);
     const { againMs } = decision;
@@ -255,6 +260,7 @@ class Consumer {
   async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
     if (!(await this.#parking.park(message, reason))) return this.#outlived(message, false);
     this.#counts.parked++;
+    this.#remember(message, 'parked');
     const { entry, id, attempts } = message;
     const how = thrown === undefined ? {} : { thrown };
     this.parts.notices.emit({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });
@@ -268,7 +274,13 @@ class Consumer {
     message.holder.retained.ended(message, done);
   }
 
+  #remember({ id, entry, sinceMs }: Message, outcome: string): void {
+    const atMs = this.parts.clock.now();
+    this.parts.ended?.add({ kind: 'job', id, entry, outcome, peer: null, atMs, tookMs: Math.max(0, atMs - sinceMs) });
+  }
+
   #settle(message: Message): void {
+    this.#skips.settled(message);
     message.holder.settle(message);
     this.#scheduler.done(message);
   }
@@ -277,6 +289,3 @@ class Consumer {
     this.parts.notices.emit({ type: 'retried', entry, id, attempt, delayMs, error: errorMessage(thrown), thrown });
   }
 }
-
-const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
-const retryDefault: RetryOptions = {};

@@ -12,6 +12,9 @@ export class Fifo<T> {
   get first(): T | undefined {
     return this.#items[this.#head];
   }
+  *[Symbol.iterator](): Generator<T> {
+    for (const item of this.#items.slice(this.#head)) if (item !== undefined) yield item;
+  }
   push(item: T): void {
     this.#items.push(item);
   }

@@ -24,6 +24,10 @@ export class Heap<T> {
   *items(): Generator<T> {
     for (const { item } of this.#nodes) yield item;
   }
+  /** Yields the items with their numbers, in any order. */
+  *[Symbol.iterator](): Generator<readonly [at: number, item: T]> {
+    for (const { at, item } of this.#nodes) yield [at, item];
+  }
 
   add(at: number, item: T): void {
     const node = { at, order: this.#added++, item };

@@ -2,43 +2,12 @@
  * Chooses the message that starts next: one key in order, one at a time, and different keys concurrently, within
  * limits.
  */
-import { createLimiter, type Limiter } from '../../delivery/limiter';
+import { createLimiter } from '../../delivery/limiter';
 import { Fifo } from './fifo';
 import { Heap } from './heap';
-import { Lane, type Shelf } from './lane';
+import { Lane, type Lanes, type Shelf, type Turn, type Waiting } from './lane';
 import { unreadable, type Item } from '../message';
 import type { EntryLimits } from '../types';
-
-export interface Lanes<T extends Item> {
-  /** Adds a message at the end of its lane. A lane is held while its first message has an entry without limits. */
-  add(item: T): void;
-  /** Returns a message that can start now. It counts as running until `done` or `again`. */
-  next(nowMs: number): T | undefined;
-  /** Ends a settled message, so that its lane continues. */
-  done(item: T): void;
-  /** Retries a message at `dueMs`, first in its lane. Until then the lane waits ('in-order') or continues ('aside'). */
-  again(item: T, dueMs: number, how: 'in-order' | 'aside'): void;
-  /** Returns the time until `next` can return a message without any other event, in ms. Undefined means never. */
-  wakeMs(nowMs: number): number | undefined;
-  /** Offers messages again that `may` refused: the one at `offset` alone, or all of the partition. */
-  offer(partition: number, offset?: number): void;
-  /** Forgets messages that do not run. Running ones still count until they are done. */
-  drop(partition: number): void;
-  setLimits(entry: string, limits: EntryLimits): void;
-  /** True when more messages could run. */
-  readonly idle: boolean;
-  /**
-   * Returns true when more messages could run, but none of the partition can start. Messages of paused entries do not
-   * count.
-   */
-  hungry(partition: number): boolean;
-  readonly waiting: number;
-  readonly inBackoff: number;
-  /** Returns the messages that wait for another attempt, in no order. */
-  later(): Iterable<T>;
-  /** Returns the number of messages of an entry that run. */
-  running(entry: string): number;
-}
 
 /** Creates the lanes. `may` is called right before a message starts. A refused message waits for `offer`. */
 export function openLanes<T extends Item>(
@@ -48,12 +17,6 @@ export function openLanes<T extends Item>(
   return new LaneTable(limits, may);
 }
 
-/** Lanes whose first message is of one entry, in the order in which they were offered. */
-interface Turn<T> {
-  readonly number: number;
-  readonly limiter: Limiter;
-  readonly offered: Fifo<Lane<T>>;
-}
 interface Due<T> {
   readonly item: T;
   /** Lane that the message holds, or was in. */
@@ -156,6 +119,56 @@ class LaneTable<T extends Item> implements Lanes<T> {
     for (const lane of shelf.lanes.values()) lane.clear();
     shelf.lanes.clear();
     shelf.refused.clear();
+    shelf.held.clear();
+  }
+
+  *all(): Generator<Waiting<T>> {
+    for (const [dueMs, { item, holds }] of this.#later) yield { item, dueMs, holds };
+    for (const lane of this.#lanes()) for (const item of lane.items()) yield { item, dueMs: null, holds: true };
+  }
+  #lanes(): ReadonlySet<Lane<T>> {
+    const lanes = new Set<Lane<T>>();
+    for (const { offered } of this.#order) for (const lane of offered) lanes.add(lane);
+    for (const { lanes: keyed, refused, held } of this.#shelves.values()) {
+      for (const lane of [...keyed.values(), ...refused.values(), ...held]) lanes.add(lane);
+    }
+    return lanes;
+  }
+
+  lift(item: T, nowMs: number): boolean {
+    if (!this.may(item)) return false;
+    const lane = this.#liftDue(item) ?? this.#liftWaiting(item);
+    if (!lane) return false;
+    lane.state = 'busy';
+    item.runsIn = lane;
+    this.#turns.get(item.entry)?.limiter.started(nowMs);
+    return true;
+  }
+  #liftDue(item: T): Lane<T> | undefined {
+    let found: Due<T> | undefined;
+    this.#later.remove((due) => {
+      if (due.item === item) found = due;
+      return due.item === item;
+    });
+    return found && (found.holds ? found.lane : new Lane<T>(found.lane.shelf, null));
+  }
+  #liftWaiting(item: T): Lane<T> | undefined {
+    for (const lane of this.#lanes()) {
+      const isNext = lane.first === item && lane.state !== 'busy';
+      if (!lane.remove(item)) continue;
+      this.#count(lane, -1);
+      // Other messages of the lane run or are handled first, so this one ends in a lane of its own.
+      if (!isNext) return new Lane<T>(lane.shelf, null);
+      lane.shelf.refused.delete(item.offset);
+      lane.shelf.held.delete(lane);
+      for (const turn of this.#order) {
+        const before = turn.offered.size;
+        turn.offered.remove((other) => other === lane);
+        countOffered(lane.shelf, turn, turn.offered.size - before);
+      }
+      return lane;
+    }
+    return undefined;
   }
 
   setLimits(entry: string, limits: EntryLimits): void {
@@ -220,7 +233,8 @@ class LaneTable<T extends Item> implements Lanes<T> {
   #offer(lane: Lane<T>): void {
     const turn = lane.first && this.#turns.get(lane.first.entry);
     lane.state = turn ? 'offered' : 'held';
-    if (!turn) return;
+    if (!turn) return void lane.shelf.held.add(lane);
+    lane.shelf.held.delete(lane);
     countOffered(lane.shelf, turn, 1);
     turn.offered.push(lane);
   }
@@ -247,7 +261,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     let shelf = this.#shelves.get(item.partition);
     if (!shelf) {
       const offered = this.#order.map(() => 0);
-      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, offered, open: true };
+      shelf = { lanes: new Map(), refused: new Map(), held: new Set(), waiting: 0, offered, open: true };
       this.#shelves.set(item.partition, shelf);
     }
     const found = item.lane === null ? undefined : shelf.lanes.get(item.lane);

@@ -4,7 +4,7 @@ import { aborted } from '../../base/lifecycle';
 import { PartitionLostError, type OwnedPartition } from '../../ports/log';
 import { Committer, commitMsDefault, type CommitterParts } from '../progress/committer';
 import { Admission } from './admission';
-import type { Lanes } from './lanes';
+import type { Lanes } from './lane';
 import { describeAt, type Holder, type Message } from '../message';
 import { PartitionNotices } from './partition-notices';
 import { commitOf, PartitionState } from './partition-state';
@@ -160,7 +160,6 @@ export class Partition implements Holder {
     return false;
   }
 
-  /** Called when more messages could run. */
   readMore(): void {
     this.#reader.look();
   }
@@ -173,6 +172,7 @@ export class Partition implements Holder {
 
   settle(message: Message): void {
     this.#room.remove(message);
+    this.#admission.unserved.settled(message);
     const moved = this.#state.settle(message.offset);
     this.parts.retained.settled(message.offset);
     this.#running.remove(message);

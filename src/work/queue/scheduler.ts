@@ -2,7 +2,7 @@
 import type { Clock, Timer } from '../../base/clock';
 import type { Item } from '../message';
 import { Fifo } from './fifo';
-import type { Lanes } from './lanes';
+import type { Lanes } from './lane';
 
 /** The part of a message that the scheduler reads. */
 export interface Candidate extends Item {

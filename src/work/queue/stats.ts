@@ -3,7 +3,7 @@ import type { Message } from '../message';
 import { unreadable } from '../message';
 import type { ConsumerParts, EntryLimits, Queue, QueueStats, Retrying, Unserved } from '../types';
 import { runningIn } from './attempt';
-import type { Lanes } from './lanes';
+import type { Lanes } from './lane';
 import { Load, type LoadState } from './load';
 import { sumUp } from './unserved';
 

@@ -50,6 +50,15 @@ export class UnservedEntries {
     this.#offer?.cancel();
   }
 
+  /** Removes a message that was settled although this instance does not serve its entry. */
+  settled({ entry }: { readonly entry: string }): void {
+    if (this.#entries.size === 0) return;
+    const known = this.#entries.get(entry);
+    if (!known) return;
+    if (known.waiting > 1) this.#entries.set(entry, { ...known, waiting: known.waiting - 1 });
+    else this.#entries.delete(entry);
+  }
+
   get size(): number {
     return this.#entries.size;
   }

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
-import { openLanes, type Lanes } from '../../../src/work/queue/lanes';
+import type { Lanes } from '../../../src/work/queue/lane';
+import { openLanes } from '../../../src/work/queue/lanes';
 import type { Item } from '../../../src/work/message';
 import type { EntryLimits } from '../../../src/work/types';
 import { heavy } from '../../heavy';
@@ -28,6 +29,10 @@ class Model {
   later: { item: Item; dueMs: number; holds: boolean }[] = [];
   /** Items that were running when their partition was dropped. */
   readonly gone = new Set<Item>();
+  /** Running items that were lifted from behind others, so that their lanes continue. */
+  readonly beside = new Set<Item>();
+  /** All lifted items. They are never retried. */
+  readonly lifted = new Set<Item>();
   nowMs = 0;
   constructor(
     readonly concurrency: Record<string, number>,
@@ -47,6 +52,22 @@ class Model {
     this.later = this.later.filter(({ item: one }) => one.partition !== partition);
     for (const one of this.running) if (one.partition === partition) this.gone.add(one);
   }
+  #blocks(running: Item): boolean {
+    return !this.gone.has(running) && !this.beside.has(running);
+  }
+  /** Takes an item out of its turn. Its lane continues unless the item was the next one, or held the lane. */
+  lift(one: Item): void {
+    const index = this.waiting.indexOf(one);
+    const due = this.later.find(({ item: other }) => other === one);
+    const isFirst = this.waiting.findIndex((other) => this.sameLane(one, other)) === index;
+    const free = !this.running.some((other) => this.#blocks(other) && this.sameLane(one, other));
+    const held = this.later.some((other) => other.holds && this.sameLane(one, other.item));
+    if (due ? !due.holds : !(isFirst && free && !held)) this.beside.add(one);
+    if (due) this.later.splice(this.later.indexOf(due), 1);
+    else this.waiting.splice(index, 1);
+    this.running.push(one);
+    this.lifted.add(one);
+  }
   /**
    * Items that can start: first of their lane, with the lane neither running nor held by a retry, and the entry not
    * full.
@@ -54,7 +75,7 @@ class Model {
   mayStart(): Item[] {
     return this.waiting.filter((one, index) => {
       const first = this.waiting.findIndex((other) => this.sameLane(one, other)) === index;
-      const free = !this.running.some((other) => !this.gone.has(other) && this.sameLane(one, other));
+      const free = !this.running.some((other) => this.#blocks(other) && this.sameLane(one, other));
       const held = this.later.some((other) => other.holds && this.sameLane(one, other.item));
       const room = this.running.filter(({ entry }) => entry === one.entry).length < (this.concurrency[one.entry] ?? 0);
       return first && free && !held && room && !this.blocked();
@@ -74,6 +95,7 @@ const script = fc.array(
     { weight: 2, arbitrary: fc.record({ pass: fc.nat(60) }) },
     { weight: 1, arbitrary: fc.constant('block' as const) },
     { weight: 1, arbitrary: fc.record({ drop: fc.nat(1) }) },
+    { weight: 2, arbitrary: fc.record({ lift: fc.nat() }) },
   ),
   { maxLength: 150 },
 );
@@ -102,12 +124,18 @@ heavy('lanes agree with a model that scans all messages each time', () => {
         else if ('drop' in step) {
           lanes.drop(step.drop);
           model.drop(step.drop);
+        } else if ('lift' in step) {
+          const all = [...model.waiting, ...model.later.map(({ item: one }) => one)];
+          const one = all[step.lift % (all.length || 1)];
+          if (one) expect(lanes.lift(one, model.nowMs)).toBe(!blocked);
+          if (one && !blocked) model.lift(one);
         } else {
           const [ended] = model.running.splice(
             ('done' in step ? step.done : step.again) % (model.running.length || 1),
             1,
           );
           if (ended && 'done' in step) lanes.done(ended);
+          else if (ended && 'again' in step && model.lifted.has(ended)) lanes.done(ended);
           else if (ended && 'again' in step) {
             const dueMs = model.nowMs + step.inMs;
             lanes.again(ended, dueMs, step.aside ? 'aside' : 'in-order');
@@ -117,6 +145,7 @@ heavy('lanes agree with a model that scans all messages each time', () => {
             model.pass(0);
           }
         }
+        expect([...lanes.all()]).toHaveLength(model.waiting.length + model.later.length);
         expect(lanes.waiting + lanes.inBackoff).toBe(model.waiting.length + model.later.length);
       }
     }),
