@@ -85,7 +85,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['open.ts'],
   ],
   work: [
-    ['progress', 'ids', 'topics.ts'],
+    ['progress', 'ids', 'topics.ts', 'held-message.ts'],
     ['types.ts'],
     ['message.ts', 'encode-messages.ts'],
     ['append-queue.ts'],

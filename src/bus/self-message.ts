@@ -1,6 +1,7 @@
 /** Reports what an instance knows of one message: as a job in memory, as a request, or as one that ended lately. */
 import type { EndedMessage, RecentlyEnded } from '../delivery/recently-ended';
-import type { HeldMessage, QueueConsumer, Skipped } from '../work/types';
+import type { HeldMessage, Skipped } from '../work/held-message';
+import type { QueueConsumer } from '../work/types';
 import {
   isOfOperator,
   pendingRequest,

@@ -39,13 +39,13 @@ Examples:
   busbar replay billing.charge --reason-like ECONNREFUSED --rate 2/s   the oldest first, two in a second
   busbar replay billing.charge 01m8q8rvc8 01m8q8rybk --yes             two messages
   busbar replay photos.work --all --max 100 --dry-run                  shows the oldest hundred
-The command asks on a terminal, and needs --yes elsewhere. Ctrl-C stops it between two batches.`;
+The command requires a confirmation, or --yes without a terminal. Ctrl-C stops it between two batches.`;
 
 const dropExamples = `
 Examples:
   busbar drop billing.charge 01m8q8rvc8 --reason "customer left"       one message
   busbar drop photos.work --all --entry photos.retired --export retired.jsonl
-The command asks on a terminal, and needs --yes elsewhere.`;
+The command requires a confirmation, or --yes without a terminal.`;
 
 /** Adds the verbs. `perform` runs the code of a verb, and `filters` adds the options that select messages. */
 export function changeVerbs(program: Command, perform: Perform, filters: Filters): void {

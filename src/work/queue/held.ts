@@ -1,6 +1,6 @@
 /** Finds messages in the memory of a consumer by their id, with their attempts and the message that they wait for. */
 import type { Message } from '../message';
-import type { HeldMessage } from '../types';
+import type { HeldMessage } from '../held-message';
 import type { Waiting } from './lane';
 
 /** Maximum number of messages that are returned for one beginning of an id. */

@@ -1,7 +1,7 @@
 /** Finds and skips messages in the memory of a consumer, for operators. */
 import type { Clock } from '../../base/clock';
 import type { Message } from '../message';
-import type { HeldMessage, Skipped } from '../types';
+import type { HeldMessage, Skipped } from '../held-message';
 import { findHeld } from './held';
 import type { Lanes } from './lane';
 import type { QueueLimits } from './queue-limits';
