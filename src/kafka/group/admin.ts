@@ -3,7 +3,7 @@ import { BusError } from '../../base/errors';
 import type { CommittedProgress, GroupStart } from '../../ports/log';
 import { KafkaError } from '../protocol/errors';
 import { assignedTo, decodeSubscription, topicsOf } from './subscription';
-import { decodeState } from './owned-partition';
+import { decodeState, withoutState } from './owned-partition';
 import type { Topics } from '../cluster/topics';
 import type { ClusterMetadata } from '../cluster/metadata';
 import { allGood } from '../cluster/retry';
@@ -44,7 +44,7 @@ export class Groups {
     const places = open.map((topicPartition) => ({
       ...topicPartition,
       offset: offsets.get(topicPartition.partition) ?? 0,
-      metadata: '',
+      metadata: withoutState,
     }));
     try {
       const as = { group, generation: -1, memberId: '' };

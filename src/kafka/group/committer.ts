@@ -3,6 +3,7 @@ import { sleep } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { PartitionLostError, type Commit } from '../../ports/log';
 import { busErrorOf, KafkaError } from '../protocol/errors';
+import { isForeign } from './foreign-offsets';
 import { decodeState, encodeState, type KafkaOwnedPartition } from './owned-partition';
 import type { ClusterMetadata } from '../cluster/metadata';
 import { allGood, pauseMs } from '../cluster/retry';
@@ -164,7 +165,7 @@ export class OffsetCommitter {
         topic,
         partition: owned.partition,
         offset: commit.offset,
-        metadata: encodeState(commit.state),
+        metadata: encodeState(commit.state, owned.parts.room.stateBytesMax),
       }));
       const answers = await metadata.parts.client.offsetCommit({ node, channel }, as, topicPartitions, commitMs);
       this.#answered(as, mine, answers);
@@ -251,19 +252,25 @@ const commitRemedy =
   'Check the settings of __consumer_offsets and of the group at the brokers for the cause that the message names.';
 const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 
-/** Returns the last commit by partition, or null for a partition without one. Rejects with a KafkaError. */
+/** Last commits of some partitions: by partition, null without one, and those whose offset another program has set. */
+export interface Committed {
+  readonly commits: ReadonlyMap<number, Commit | null>;
+  readonly foreign: ReadonlyMap<number, Commit>;
+}
+/** Returns the last commits of partitions. Rejects with a KafkaError. */
 export async function committedOf(
   client: BrokerClient,
   at: Route,
   { group, topic }: { readonly group: string; readonly topic: string },
   partitions: readonly number[],
-): Promise<ReadonlyMap<number, Commit | null>> {
+): Promise<Committed> {
   const topicPartitions = partitions.map((partition) => ({ topic, partition }));
-  const answers = allGood(await client.offsetFetch(at, group, topicPartitions));
-  return new Map(
-    answers.map(({ partition, offset, metadata }) => [
-      partition,
-      offset === null ? null : { offset, state: decodeState(metadata) },
-    ]),
-  );
+  const commits = new Map<number, Commit | null>();
+  const foreign = new Map<number, Commit>();
+  for (const { partition, offset, metadata } of allGood(await client.offsetFetch(at, group, topicPartitions))) {
+    const commit = offset === null ? null : { offset, state: decodeState(metadata) };
+    commits.set(partition, commit);
+    if (commit && isForeign(metadata)) foreign.set(partition, commit);
+  }
+  return { commits, foreign };
 }

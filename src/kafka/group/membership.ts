@@ -16,6 +16,7 @@ import { AssignedPartitions } from './partitions';
 import { revokeEverything, leaveGroup } from './leave';
 import { KafkaOwnedPartition } from './owned-partition';
 import { Heartbeat } from './heartbeat';
+import { foreignOffsetsNotice } from './foreign-offsets';
 import { describeForeignMembers, foreignMembersRemedy } from './foreign-members';
 import type { ClusterMetadata } from '../cluster/metadata';
 import type { Route } from '../client/broker-client';
@@ -234,9 +235,12 @@ export class Membership implements Member {
     // Use the connection of the join, where no commits in flight delay the request.
     const asked = committedOf(this.parts.metadata.parts.client, at, this.of, fresh);
     const learned = this.parts.room.learn(at.node);
-    const commits = await this.#round.orAbandoned(asked);
+    const { commits, foreign } = await this.#round.orAbandoned(asked);
     await learned;
     this.#heartbeat.check();
+    // With commits that have no room for a state, its own offsets look like foreign ones.
+    const notice = this.parts.room.stateBytesMax > 0 ? foreignOffsetsNotice(this.of, foreign) : undefined;
+    if (notice) this.parts.metadata.parts.notices.emit(notice);
     for (const partition of fresh) {
       // The first steps of the owner of one partition can find that the session is over.
       if (this.#generation !== as.generation || this.#leaving || this.#over) return;

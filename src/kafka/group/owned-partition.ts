@@ -97,9 +97,16 @@ export class KafkaOwnedPartition implements OwnedPartition {
   }
 }
 
-/** Returns the state of a commit as base64 text, because its metadata is text, and brokers limit its length. */
-export function encodeState(state: Uint8Array): string {
-  return Buffer.from(state).toString('base64');
+/** Metadata of a commit without a state. It is not empty, so that the offsets of other programs can be recognized. */
+export const withoutState = '-';
+
+/**
+ * Returns the state of a commit as base64 text, because its metadata is text, and brokers limit its length. The text is
+ * empty when they accept too few bytes for a state.
+ */
+export function encodeState(state: Uint8Array, stateBytesMax: number): string {
+  if (stateBytesMax === 0) return '';
+  return state.length === 0 ? withoutState : Buffer.from(state).toString('base64');
 }
 /**
  * Returns the state from the metadata of a commit. Metadata of another client is an empty state: the offset was set by

@@ -100,7 +100,8 @@ export class Partition implements Holder {
     lost.addEventListener('abort', () => this.#lose(), { once: true });
     if (lost.aborted) this.#lose();
     else void this.#reader.run();
-    if (this.begin.ahead) this.#commits.touch();
+    // A commit with a state replaces one of another program, so that it is reported only once.
+    if (this.begin.ahead || this.owned.committed?.state.length === 0) this.#commits.touch();
   }
 
   get retained(): Retained {

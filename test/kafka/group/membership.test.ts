@@ -545,6 +545,30 @@ describe('an owned partition', () => {
     expect(committed?.state.length).toBe(0);
   });
 
+  it('reports offsets that another program has set, with their partitions, and none of its own', async () => {
+    const { owned, member, log, topic, group, heard } = await openOne(5);
+    const reports = () => heard.flatMap((one) => (one.type === 'log' ? [one.message] : []));
+    await kafka.run(owned.commit({ offset: 4, state: new Uint8Array() }));
+    await kafka.run(member.close());
+    const next = await join({ log }, topic);
+    await kafka.run(next.member.close());
+    expect(reports()).toEqual([]);
+    for (const partition of [0, 1, 2, 3])
+      group.offsets.set(`a.b.work/${partition}`, { topic, partition, offset: partition, metadata: '' });
+    await join({ log }, topic);
+    expect(reports()).toEqual([
+      'group g: another program has set its offsets in a.b.work: partition 0 to 0, 1 to 1, 2 to 2 and 1 more. ' +
+        'Messages before them that were not handled are skipped, and handled messages after them are repeated',
+    ]);
+  });
+
+  it('does not report the start of a group that busbar has set', async () => {
+    const { log, topic, heard } = await kafka.open(2);
+    await kafka.run(log.startGroup('g', topic, 'start'));
+    await join({ log }, topic);
+    expect(heard.filter(({ type }) => type === 'log')).toEqual([]);
+  });
+
   it('rereads from an earlier offset on request', async () => {
     const { owned, log, topic } = await openOne(1);
     for (const value of ['a', 'b', 'c']) await kafka.run(log.append(topic, [record(value)]));
