@@ -14,6 +14,7 @@ import { stopped } from './stopped';
 import { throttling } from './throttling';
 import { topics } from './topics';
 import { weather } from './weather';
+import { working } from './working';
 import { writer } from './writer';
 
 /** Scenarios by name. The part before the dash is the system that each comes from. */
@@ -23,6 +24,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'tw-weather': weather,
   'ca-throttled': throttling,
   'ca-spool-full': spoolFull,
+  'ca-work': working,
   'imp-stopped': stopped,
   'imp-frames': frames,
   'imp-kills': kills,
