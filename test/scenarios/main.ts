@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { givenCluster, startCluster, type Cluster } from '../cluster/cluster';
 import { broadcasts } from './broadcasts';
 import { counts } from './counts';
+import { crashing } from './crashing';
 import { tableOf, type Figure } from './figures';
 import { frames } from './frames';
 import { kills } from './kills';
@@ -25,6 +26,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'ca-throttled': throttling,
   'ca-spool-full': spoolFull,
   'ca-work': working,
+  'ca-crash': crashing,
   'imp-stopped': stopped,
   'imp-frames': frames,
   'imp-kills': kills,
