@@ -6,7 +6,7 @@ import { openNotices, type Notice } from './base/notices';
 import { configError } from './base/options';
 import { loadConfig } from './config';
 import type { Emptied, EmptyOptions } from './spool/empty';
-import type { Found, SpoolContents } from './spool/contents';
+import type { Found, SpoolContents, Waiting } from './spool/contents';
 import type { Replayer } from './spool/replay';
 
 const around = { clock: systemClock, random: systemRandom };
@@ -31,6 +31,20 @@ export async function readSpool(dir: string): Promise<SpoolContents> {
   const { ns, log } = await openSpoolReader(dir, { ...around, notices: openNotices() });
   try {
     return await readContents(log, ns, systemClock);
+  } finally {
+    await log.close();
+  }
+}
+
+/** Yields the records that wait in a spool. Rejects as {@link readSpool} does, and adds nothing to the directory. */
+export async function* readSpoolRecords(dir: string): AsyncGenerator<Waiting> {
+  const [{ openSpoolReader }, { readWaiting }] = await Promise.all([
+    import('./embedded/open'),
+    import('./spool/contents'),
+  ]);
+  const { log } = await openSpoolReader(dir, { ...around, notices: openNotices() });
+  try {
+    yield* readWaiting(log);
   } finally {
     await log.close();
   }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { How, LocalVerb } from './run';
 import type { SpoolDropOptions, SpoolOptions, SpoolRepairOptions } from './verbs/spool';
+import type { SpoolExportOptions } from './verbs/spool-export';
 
 const directory = `
 --dir is the directory of the spool. Default: the option spool (BUSBAR_SPOOL). No process of the machine has to run.`;
@@ -36,6 +37,16 @@ export function spoolVerbs(
       const { dropSpool } = await import('./verbs/spool');
       const options = command.optsWithGlobals<SpoolDropOptions>();
       await perform(command, changing, (desk) => dropSpool(desk, ids, options));
+    });
+  spool
+    .command('export <file>')
+    .description('writes what waits in the spool to a file, one JSON line per message, and leaves it in the spool')
+    .option('--topic <topic>', 'only messages for this topic')
+    .addHelpText('after', directory)
+    .action(async (file: string, _options: object, command: Command) => {
+      const { exportSpool } = await import('./verbs/spool-export');
+      const options = command.optsWithGlobals<SpoolExportOptions>();
+      await perform(command, changing, (desk) => exportSpool(desk, file, options));
     });
   program
     .command('drain')

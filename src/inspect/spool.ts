@@ -3,12 +3,13 @@ import {
   drainSpool as drain,
   openSpoolToRepair,
   readSpool,
+  readSpoolRecords,
   spoolDirectory,
   type DrainOptions,
   type SpoolToRepair,
 } from '../open-spool';
 import type { Emptied } from '../spool/empty';
-import { viewOf, type SpoolContents, type SpoolParked } from '../spool/contents';
+import { namesIn, viewOf, type SpoolContents, type SpoolParked } from '../spool/contents';
 
 /** Contents of a spool, and its directory. */
 export interface SpoolView extends SpoolContents {
@@ -32,6 +33,46 @@ export interface SpoolView extends SpoolContents {
 export async function spool(dir?: string): Promise<SpoolView> {
   const path = spoolDirectory(dir);
   return { dir: path, ...(await readSpool(path)) };
+}
+
+/** A message that waits in a spool, byte for byte. */
+export interface SpoolMessage {
+  /** The id of the message, or its place in the spool if it has none. */
+  readonly id: string;
+  /** The entry; empty if the message does not contain it. */
+  readonly entry: string;
+  /** The topic for which it waits. */
+  readonly topic: string;
+  readonly partition: number;
+  /** Offset in the spool. */
+  readonly offset: number;
+  /** When it was accepted, in ms since 1970. */
+  readonly acceptedAtMs: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Key and value in base64. */
+  readonly key: string | null;
+  readonly value: string | null;
+}
+
+/**
+ * Yields the messages that wait in the spool of this machine, by topic and partition, in their order. Like {@link spool}
+ * it needs no brokers and no running process, and moves nothing: the messages stay in the spool, and are sent when the
+ * brokers are back. It rejects as {@link spool} does.
+ *
+ * @param dir The directory of the spool. Default: the option `spool` of the configuration of this process.
+ *
+ * @example
+ * import { spoolMessages } from 'busbar/inspect';
+ *
+ * for await (const message of spoolMessages()) console.log(JSON.stringify(message));
+ */
+export async function* spoolMessages(dir?: string): AsyncGenerator<SpoolMessage> {
+  for await (const { topic, record } of readSpoolRecords(spoolDirectory(dir))) {
+    const { partition, offset, timeMs: acceptedAtMs, headers } = record;
+    const { id, entry } = namesIn(record, `${topic}/${partition}/${offset}`);
+    const [key, value] = [base64(record.key), base64(record.value)];
+    yield { id, entry, topic, partition, offset, acceptedAtMs, headers, key, value };
+  }
 }
 
 /** Returns whether a parked message is meant. */

@@ -1,7 +1,7 @@
 /** Reads what waits in a spool, and what is parked in it, for an operator. */
 import type { Clock } from '../base/clock';
 import { parseEnvelope } from '../format/envelope-parser';
-import type { Log, Stored } from '../ports/log';
+import type { Log, Place, Stored } from '../ports/log';
 import { drainGroup } from './drain';
 import { parkedTopic, readParked, type ParkedRecord } from './parked';
 
@@ -91,6 +91,17 @@ export async function readContents(local: SpoolLog, ns: string, clock: Clock): P
   return { ns, waiting: waiting.toSorted((one, other) => (one.topic < other.topic ? -1 : 1)), parked };
 }
 
+/** A record that waits for its topic at the servers. */
+export interface Waiting {
+  readonly topic: string;
+  readonly record: Stored;
+}
+/** Yields the records that wait now, by topic and partition, in their order. */
+export async function* readWaiting(local: SpoolLog): AsyncGenerator<Waiting> {
+  for (const { topic, partition, from, end } of await readUnsent(local))
+    for await (const record of range(local, topic, { partition, offset: from }, end)) yield { topic, record };
+}
+
 /** A parked record, and the place at which a tombstone removes it. */
 export interface Found {
   readonly record: ParkedRecord;
@@ -98,7 +109,7 @@ export interface Found {
   readonly parkedIn: { readonly topic: string; readonly partition: number; readonly key: Uint8Array | null };
 }
 
-/** Limits of one read of the parked records, which bound the memory. */
+/** Limits of one read of records, which bound the memory. */
 const readMax = { messages: 100, bytes: 8 * 1024 * 1024 };
 
 /** Yields the records that are parked now, oldest first. */
@@ -114,9 +125,13 @@ export async function* findParked(local: SpoolLog, ns: string): AsyncGenerator<F
 }
 async function* all(local: SpoolLog, topic: string): AsyncGenerator<Stored> {
   const [bounds] = await local.bounds(topic);
-  for (let offset = bounds?.start ?? 0; offset < (bounds?.end ?? 0);) {
-    const records = await local.peek(topic, { partition: 0, offset }, readMax);
-    yield* records.filter((record) => record.offset < (bounds?.end ?? 0));
+  if (bounds) yield* range(local, topic, { partition: 0, offset: bounds.start }, bounds.end);
+}
+/** Yields the records of a partition up to `end`, exclusive. */
+async function* range(local: SpoolLog, topic: string, from: Place, end: number): AsyncGenerator<Stored> {
+  for (let { offset } = from; offset < end;) {
+    const records = await local.peek(topic, { ...from, offset }, readMax);
+    yield* records.filter((record) => record.offset < end);
     const last = records.at(-1);
     if (!last) return;
     offset = last.offset + 1;
@@ -128,10 +143,17 @@ function keyText(key: Uint8Array | null): string {
 
 export function viewOf({ record: parked }: Found): SpoolParked {
   const { topic, partition, offset, code, reason, atMs: parkedAtMs, record } = parked;
-  const line = record.headers['bus'];
+  const { id, entry, replay } = namesIn(record, `${topic}/${partition}/${offset}`);
+  return { id, entry, topic, partition, offset, code, reason, bytes: record.value?.length ?? 0, parkedAtMs, replay };
+}
+
+/** Returns the id and the entry of a record; `place` and '' if it contains none. */
+export function namesIn(
+  { headers }: Pick<Stored, 'headers'>,
+  place: string,
+): { readonly id: string; readonly entry: string; readonly replay: number } {
+  const line = headers['bus'];
   const envelope = line === undefined ? { bad: 'there is none' } : parseEnvelope(line);
-  const bytes = record.value?.length ?? 0;
-  const about = { topic, partition, offset, code, reason, bytes, parkedAtMs };
-  if ('bad' in envelope) return { id: `${topic}/${partition}/${offset}`, entry: '', ...about, replay: 0 };
-  return { id: envelope.id, entry: envelope.entry, ...about, replay: envelope.replay ?? 0 };
+  if ('bad' in envelope) return { id: place, entry: '', replay: 0 };
+  return { id: envelope.id, entry: envelope.entry, replay: envelope.replay ?? 0 };
 }

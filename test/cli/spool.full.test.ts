@@ -43,6 +43,32 @@ test('spool lists what waits and what the brokers refused, without processes or 
   expect(table.out).toMatch(/busbar spool replay --all/);
 });
 
+test('spool export writes what waits to a new file, in order, and leaves it in the spool', async () => {
+  const dir = await leave(1, 3);
+  const file = join(k.dir, 'waiting.jsonl');
+  const first = await k.run(['spool', 'export', file, '--dir', dir]);
+  expect(first.code).toBe(0);
+  expect(rows(first.out)).toEqual([{ WRITTEN: '3' }]);
+  const lines = readFileSync(file, 'utf8').trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject(
+    [2, 3, 4].map((n) => ({
+      id: `id-${n}`,
+      entry: 'shop.pack',
+      topic: topic.name,
+      key: null,
+      value: Buffer.from(`{"n":${n}}`).toString('base64'),
+      acceptedAtMs: expect.any(Number) as number,
+    })),
+  );
+  const exists = await k.run(['spool', 'export', file, '--dir', dir]);
+  expect(exists).toMatchObject({ code: 64 });
+  expect(exists.err).toContain('EEXIST');
+  const none = await k.run(['spool', 'export', join(k.dir, 'none'), '--topic', 'test.other.work', '--dir', dir]);
+  expect(none.code).toBe(1);
+  const { out } = await k.run(['spool', '-o', 'json', '--dir', dir]);
+  expect(JSON.parse(out)).toMatchObject({ waiting: [{ topic: topic.name, messages: 3 }] });
+});
+
 test('spool changes nothing in the directory', async () => {
   const dir = await leave(0, 2);
   const files = (): unknown => [

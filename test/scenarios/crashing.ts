@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openBus } from 'busbar';
+import type { Admin } from 'kafkajs';
 import { commitMs, steady, type WorkerGiven } from './crashcontract';
 import { count, type Figure } from './figures';
 import { onKafka, recordsOf, startChild, until, withAdmin, type Around, type Child, type Scenario } from './scene';
@@ -191,19 +192,19 @@ async function handleAll(
   });
   await bus.serve(steady, { step: () => void handled++ }, { concurrency: 64 });
   await until('it owns all partitions', 60_000, () => owned === partitions);
-  await until('the group has caught up', 60_000, async () => isComplete(handled) && (await lagOf(around)) === 0);
+  await withAdmin(around, (admin) =>
+    until('the group has caught up', 60_000, async () => isComplete(handled) && (await lagOf(admin, around)) === 0),
+  );
   return { handled, reports };
 }
 
 /** Returns the records behind the committed offsets, as Kafka's own tools count them. */
-async function lagOf(around: Around): Promise<number> {
+async function lagOf(admin: Admin, around: Around): Promise<number> {
   const topic = topicOf(around);
-  return withAdmin(around, async (admin) => {
-    const [found] = await admin.fetchOffsets({ groupId: topic });
-    const ends = new Map((await admin.fetchTopicOffsets(topic)).map(({ partition, high }) => [partition, Number(high)]));
-    const committed = (found?.partitions ?? []).map(({ partition, offset }) => [partition, Number(offset)] as const);
-    return committed.reduce((sum, [partition, offset]) => sum + (ends.get(partition) ?? 0) - Math.max(0, offset), 0);
-  });
+  const [found] = await admin.fetchOffsets({ groupId: topic });
+  const ends = new Map((await admin.fetchTopicOffsets(topic)).map(({ partition, high }) => [partition, Number(high)]));
+  const committed = (found?.partitions ?? []).map(({ partition, offset }) => [partition, Number(offset)] as const);
+  return committed.reduce((sum, [partition, offset]) => sum + (ends.get(partition) ?? 0) - Math.max(0, offset), 0);
 }
 
 /** The topic of the queue, and its group. */

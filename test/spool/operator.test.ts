@@ -2,7 +2,7 @@
 import { openNotices } from '../../src/base/notices';
 import { BusError } from '../../src/base/errors';
 import type { Log } from '../../src/ports/log';
-import { findParked, readContents, type Found } from '../../src/spool/contents';
+import { findParked, readContents, readWaiting, type Found } from '../../src/spool/contents';
 import { emptySpool, type Emptied } from '../../src/spool/empty';
 import { spoolReplayer } from '../../src/spool/replay';
 import { other, spoolScene, values, work } from '../support/spools';
@@ -64,6 +64,27 @@ describe('the contents', () => {
     expect(parked[0]?.reason).toContain('the limit is');
     expect(parked[0]?.parkedAtMs).toBeGreaterThan(0);
   });
+});
+
+test('the waiting records are read in order, without those that were sent', async () => {
+  const scene = spoolScene();
+  const one = await scene.open('one');
+  scene.machine.faults = ({ call }) => (call === 'trim' ? away() : undefined);
+  await one.send(2);
+  await scene.clock.advance(1_000);
+  scene.servers.faults = away;
+  await one.send(3);
+  await one.send(1, 1);
+  await one.send(1, 0, other);
+  await scene.clock.advance(1_000);
+  const found: string[] = [];
+  for await (const { topic, record } of readWaiting(scene.machine.process('console').log))
+    found.push(`${topic}/${record.partition} ${Buffer.from(record.value ?? []).toString()}`);
+  expect(found.toSorted()).toEqual([
+    `${other.name}/0 one-7`,
+    ...[3, 4, 5].map((n) => `${work.name}/0 one-${n}`),
+    `${work.name}/1 one-6`,
+  ]);
 });
 
 /** Returns a scene in which the servers have refused `one-1`, until `limit.bytes` is raised, and have received `one-2`. */
