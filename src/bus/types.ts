@@ -353,7 +353,8 @@ export interface Bus extends Closable {
    * With the option `spool` it also waits until the brokers have the messages, without a limit. The places are those at
    * the brokers, without partitions whose last message the brokers refused.
    *
-   * Rejects with Closed after `close`, and for no other reason. `close` waits for the same calls.
+   * Rejects with Closed after `close`, and for no other reason. `close` waits for the same calls. With a spool, a
+   * `flush` that waits for the brokers also rejects with Closed when the bus is closed: the rest stays in the spool.
    *
    * @example
    * bus.submit(photos.resize, { photoId: 'p1' }).catch(console.error);

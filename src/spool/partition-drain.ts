@@ -22,6 +22,11 @@ const listBytesMax = 384 * 1024;
  * than the requests that are saved.
  */
 const sendingMax = 6_000;
+/**
+ * Time without an answer to a list after which it counts as one that cannot be sent. A producer whose brokers are away
+ * tries for minutes, and its call does not fail before.
+ */
+const lateMs = 2_000;
 const retryMsMin = 50;
 const retryMsMax = 2_000;
 
@@ -177,7 +182,10 @@ export class PartitionDrain {
 
   /** Resolves to undefined when this drain is stopped. The append can then still be written. */
   #append(records: readonly Stored[]): Promise<readonly Place[] | undefined> {
-    return this.#unlessStopped(this.parts.log.append(this.parts.topic, records, { isImmutable: true }));
+    const reason = `the brokers have not acknowledged them for ${lateMs / 1_000} s`;
+    const late = this.parts.clock.after(lateMs, () => this.parts.failing(this.owned.partition, reason));
+    const { topic, log } = this.parts;
+    return this.#unlessStopped(log.append(topic, records, { isImmutable: true })).finally(() => late.cancel());
   }
   /** Resolves like `work`, or to undefined when this drain is stopped before. */
   #unlessStopped<T>(work: Promise<T>): Promise<T | undefined> {

@@ -45,18 +45,16 @@ export function openSender(parts: SenderParts): Sender {
     return made;
   }
 
+  const closed = (message: string): BusError =>
+    new BusError('Closed', message, { outcome: 'not-sent', sinceMs: parts.clock.now() - (closedMs ?? 0) });
+
   async function send(
     entry: AnyEntry,
     inputs: readonly unknown[],
     how: How = 'one',
     options: SendOptions = {},
   ): Promise<readonly Submitted[]> {
-    if (closedMs !== undefined) {
-      throw new BusError('Closed', `the bus of ${parts.self.instance} was closed`, {
-        outcome: 'not-sent',
-        sinceMs: closedMs,
-      });
-    }
+    if (closedMs !== undefined) throw closed(`the bus of ${parts.self.instance} was closed`);
     if (inputs.length === 0) return [];
     if (inputs.length > limits.sendingMax) throw tooMany(entry, inputs.length);
     const counter = parts.outgoing?.of(entry);
@@ -90,7 +88,8 @@ export function openSender(parts: SenderParts): Sender {
     send,
     async lastPlaces() {
       const places = [...queues.keys()].sort().flatMap((topic) => queues.get(topic)?.lastPlaces() ?? []);
-      return atServers(outbox, places);
+      const early = `the bus of ${parts.self.instance} was closed before the brokers had all of its messages`;
+      return atServers(outbox, places, () => closed(early));
     },
     ...closable(async () => {
       closedMs = parts.clock.now();
@@ -117,12 +116,20 @@ async function forwarded(
   });
 }
 
-/** Waits until the servers have the records at these places, and returns their places there. */
-async function atServers(outbox: Outbox, places: readonly MessagePlace[]): Promise<readonly MessagePlace[]> {
+/**
+ * Waits until the servers have the records at these places, and returns their places there. Rejects with the result of
+ * `closed` if the spool is closed before.
+ */
+async function atServers(
+  outbox: Outbox,
+  places: readonly MessagePlace[],
+  closed: () => BusError,
+): Promise<readonly MessagePlace[]> {
   if (!outbox.forwarded) return places;
   const found = places.map(async (place) => {
-    const all = await outbox.forwarded?.(place.topic, [place], Infinity).catch(() => undefined); // it was refused
-    return all?.[0] && { topic: place.topic, ...all[0] };
+    const all = await outbox.forwarded?.(place.topic, [place], Infinity).catch(() => []); // it was refused
+    if (!all) throw closed();
+    return all[0] && { topic: place.topic, ...all[0] };
   });
   return (await Promise.all(found)).filter((place) => place !== undefined);
 }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { givenCluster, startCluster, type Cluster } from '../cluster/cluster';
+import { away } from './away';
 import { broadcasts } from './broadcasts';
 import { counts } from './counts';
 import { crashing } from './crashing';
@@ -25,6 +26,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'tw-weather': weather,
   'ca-throttled': throttling,
   'ca-spool-full': spoolFull,
+  'ca-away': away,
   'ca-work': working,
   'ca-crash': crashing,
   'imp-stopped': stopped,

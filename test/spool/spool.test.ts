@@ -188,6 +188,20 @@ test('a process that cannot read the topics of the spool reports it, until it ca
   expect(states().at(-1)).toMatchObject({ ok: true });
 });
 
+test('messages that the servers neither acknowledge nor refuse are reported, until they are acknowledged', async () => {
+  const { servers, clock, open, handled } = spoolScene();
+  servers.faults = ({ call }) => (call === 'append' ? { delayMs: 60_000 } : undefined);
+  const one = await open('one');
+  await one.send(3);
+  await clock.advance(10_000);
+  const states = () => one.notices.filter((notice) => notice.type === 'state' && notice.part === 'spool');
+  const reason = '1 of 4 partitions of t.photos.work wait: the brokers have not acknowledged them for 2 s';
+  expect(states()).toEqual([expect.objectContaining({ ok: false, ready: true, reason })]);
+  await clock.advance(60_000);
+  expect(states().at(-1)).toMatchObject({ ok: true });
+  expect(await handled()).toEqual(values('one', 3));
+});
+
 test('a process that cannot join the group reports that messages wait, until it has joined', async () => {
   const { machine, clock, open, handled } = spoolScene();
   machine.faults = ({ call }) => (call === 'join' ? unreachable(false) : undefined);

@@ -143,6 +143,26 @@ test('the last place of each partition is known, also of the stored part of a fa
   expect(await partial.lastPlaces()).toEqual([{ topic: 't.photos.work.slow', partition: 2, offset: 7 }]);
 });
 
+test('the last places reject with Closed when the spool is closed before the servers have them', async () => {
+  const close: (() => void)[] = [];
+  const { process, sender, clock } = open({
+    spool: {
+      reached: 'disk',
+      ensure: (topic) => process.log.ensure(topic),
+      append: (topic, records) => process.log.append(topic, records),
+      forwarded: () => new Promise((resolve) => close.push(() => resolve(undefined))),
+    },
+  });
+  await sender.send(sharpen, [1, 2]);
+  const places = sender.lastPlaces();
+  places.catch(() => undefined); // awaited below
+  await sender.close();
+  await clock.advance(300);
+  for (const end of close) end();
+  await expect(places).rejects.toMatchObject({ code: 'Closed', details: { outcome: 'not-sent', sinceMs: 300 } });
+  await expect(sender.send(sharpen, [3])).rejects.toMatchObject({ code: 'Closed', details: { sinceMs: 300 } });
+});
+
 heavy('one append has at most 1,000 messages of different calls', async () => {
   const { sender, appends, sent } = open();
   await sender.send(sharpen, [0]);
