@@ -55,9 +55,9 @@ export interface SpoolMessage {
 }
 
 /**
- * Yields the messages that wait in the spool of this machine, by topic and partition, in their order. Like {@link spool}
- * it needs no brokers and no running process, and moves nothing: the messages stay in the spool, and are sent when the
- * brokers are back. It rejects as {@link spool} does.
+ * Yields the messages that wait in the spool of this machine, by topic and partition, in their order. Like
+ * {@link spool}, it needs no brokers and no running process, and moves nothing: the messages stay in the spool, and are
+ * sent when the brokers are back. It rejects as {@link spool} does.
  *
  * @param dir The directory of the spool. Default: the option `spool` of the configuration of this process.
  *

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { givenCluster, startCluster, type Cluster } from '../cluster/cluster';
 import { away } from './away';
 import { broadcasts } from './broadcasts';
+import { closing } from './closing';
 import { counts } from './counts';
 import { crashing } from './crashing';
 import { tableOf, type Figure } from './figures';
@@ -13,6 +14,7 @@ import { outage } from './outage';
 import { play, type Scenario } from './scene';
 import { spoolFull } from './spoolfull';
 import { stopped } from './stopped';
+import { stranger } from './stranger';
 import { throttling } from './throttling';
 import { topics } from './topics';
 import { weather } from './weather';
@@ -26,6 +28,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'tw-weather': weather,
   'ca-throttled': throttling,
   'ca-spool-full': spoolFull,
+  'ca-close': closing,
   'ca-away': away,
   'ca-work': working,
   'ca-crash': crashing,
@@ -34,6 +37,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'imp-kills': kills,
   'imp-broadcasts': broadcasts,
   'imp-counts': counts,
+  'imp-start': stranger,
   'agent-outage': outage,
 };
 

@@ -1,6 +1,6 @@
 /** The writer of one partition: Reset, then 30,000 values of 320 bytes, then a flush, and two readers (TW-5 to TW-14). */
 import { createHash } from 'node:crypto';
-import { openBus } from 'busbar';
+import { openBus, type Bus } from 'busbar';
 import { z } from 'zod';
 import { defineModule, event } from '../../src/index';
 import { count, mib, ms, type Figure } from './figures';
@@ -53,8 +53,10 @@ async function write(around: Around): Promise<readonly Figure[]> {
   await until('all are read again', 120_000, () => late.count >= total);
   const lateMs = performance.now() - lateFromMs;
   const digest = written.digest('hex');
+  const [earlyCount, lateCount] = [early.count, late.count];
   const isSame = early.count === total && early.digest() === digest;
   const isLateSame = late.count === total && late.digest() === digest;
+  const fromReset = await readFromReset(sender, reader, total);
   const bytes = mib(values * valueBytes);
   return [
     { row: 'TW-6', what: `queue ${count(total)} messages, ${bytes}`, authors: '', ours: ms(queuedMs), ok: undefined },
@@ -69,17 +71,45 @@ async function write(around: Around): Promise<readonly Figure[]> {
       row: 'TW-12',
       what: 'all read back, byte for byte and in order',
       authors: `within ${ms(authorsMs)}`,
-      ours: `${count(early.count)} in ${ms(readMs)}, ${isSame ? 'identical' : 'DIFFERENT'}`,
+      ours: `${count(earlyCount)} in ${ms(readMs)}, ${isSame ? 'identical' : 'DIFFERENT'}`,
       ok: isSame && isTimely(around, readMs, authorsMs),
     },
     {
       row: 'TW-14',
       what: 'a reader that begins after the last message',
       authors: `within ${ms(authorsMs)}`,
-      ours: `${count(late.count)} in ${ms(lateMs)}, ${isLateSame ? 'identical' : 'DIFFERENT'}`,
+      ours: `${count(lateCount)} in ${ms(lateMs)}, ${isLateSame ? 'identical' : 'DIFFERENT'}`,
       ok: isLateSame && isTimely(around, lateMs, authorsMs),
     },
+    fromReset,
   ];
+}
+
+/** Values that are written after a second reset. */
+const valuesAfterReset = 100;
+
+/** Writes another reset and values, and reads from the time of that reset on. */
+async function readFromReset(sender: Bus, reader: Bus, before: number): Promise<Figure> {
+  const from = new Date();
+  await sender.publish(writing.message, { kind: 'reset' });
+  await sender.publishAll(
+    writing.message,
+    Array.from({ length: valuesAfterReset }, (_, n) => ({ kind: 'data' as const, bytes: value(n) })),
+  );
+  let [all, sinceReset] = [0, -1];
+  await reader.listen(writing.message, { as: 'reset', from }, ({ kind }) => {
+    all++;
+    if (kind === 'reset') sinceReset = 0;
+    else if (sinceReset >= 0) sinceReset++;
+  });
+  await until('the values after the reset are read', 60_000, () => sinceReset >= valuesAfterReset);
+  return {
+    row: 'TW-10',
+    what: `read from the last reset, which ${count(before)} messages precede`,
+    authors: 'Reset comes first',
+    ours: `${count(sinceReset)} after it, ${count(all - sinceReset - 1)} before it`,
+    ok: sinceReset === valuesAfterReset && all < before,
+  };
 }
 
 /** Hash of the messages that a reader received. */
