@@ -1,7 +1,9 @@
 /** One process of a scenario: a receiver of numbered jobs, a sender of them, or a sender without a bus. */
 import net from 'node:net';
+import { tmpdir } from 'node:os';
 import { openBus, type Bus } from 'busbar';
 import type { BusGiven } from '../../src/options';
+import { probeDisk } from './disk-probe';
 import { store, type Load, type Received, type Sent } from './numbered';
 import { onWord, privateBytes, tell } from './scene';
 
@@ -45,6 +47,7 @@ async function send(given: BusGiven): Promise<void> {
 async function submit(bus: Bus, { messages, bytes: size, keys, outstanding }: Load): Promise<Sent> {
   const bytes = new Uint8Array(size).fill(0x61);
   const startBytes = privateBytes();
+  const probe = probeDisk(tmpdir(), size);
   const tookMs: number[] = [];
   let peakBytes = startBytes;
   let n = 0;
@@ -65,12 +68,16 @@ async function submit(bus: Bus, { messages, bytes: size, keys, outstanding }: Lo
   };
   await Promise.all(Array.from({ length: outstanding }, line));
   const totalMs = performance.now() - beganMs;
-  const maxMs = tookMs.reduce((most, one) => Math.max(most, one), 0);
+  const { diskMs, loopMs } = probe.read();
+  probe.stop();
+  const longest = (all: readonly number[]): number => all.reduce((most, one) => Math.max(most, one), 0);
   return {
     accepted: messages - rejected.length,
     rejected: rejected.slice(0, 3),
     totalMs,
-    maxMs,
+    maxMs: longest(tookMs),
+    diskMaxMs: longest(diskMs),
+    loopMaxMs: longest(loopMs),
     startBytes,
     peakBytes,
   };

@@ -26,6 +26,9 @@ export interface Sent {
   readonly totalMs: number;
   /** The longest call. */
   readonly maxMs: number;
+  /** The longest write of a value to the same disk, and the longest delay of a timer, meanwhile. */
+  readonly diskMaxMs: number;
+  readonly loopMaxMs: number;
   readonly startBytes: number;
   readonly peakBytes: number;
 }

@@ -106,6 +106,13 @@ async function send(around: Around, transport: 'kafka' | 'embedded', load: Load)
       },
       {
         row: 'IMP-1',
+        what: `beside it: longest write and fdatasync of one, longest delay of a timer, ${what}`,
+        authors: '',
+        ours: `${ms(sent.diskMaxMs)}; ${ms(sent.loopMaxMs)}`,
+        ok: undefined,
+      },
+      {
+        row: 'IMP-1',
         what: `private memory of the sender, ${what}`,
         authors: '',
         ours: `+${mib(growth)} for ${mib(load.messages * load.bytes)}`,

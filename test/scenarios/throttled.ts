@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { defineModule, work } from '../../src/index';
 import type { BusGiven } from '../../src/options';
+import type { Probed } from './disk-probe';
 import { Bytes } from './numbered';
 import type { Tick } from './schedule';
 
@@ -39,6 +40,8 @@ export interface PlainReport {
 
 export interface PublisherGiven {
   readonly bus: BusGiven;
+  /** Folder of the spool, whose disk is measured beside it. */
+  readonly dir: string;
   readonly ticks: readonly Tick[];
   readonly bytes: number;
   /** Calls count as throttled from the first tick on that has more events. */
@@ -52,6 +55,8 @@ export interface PublisherReport {
   /** Durations of the calls below and above the rate that the quota allows. */
   readonly beforeMs: readonly number[];
   readonly throttledMs: readonly number[];
+  /** Durations of the disk and of the event loop meanwhile. */
+  readonly probed: Probed;
   readonly memoryBytes: number;
 }
 /** Counts of a consumer, at any time. */

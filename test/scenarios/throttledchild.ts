@@ -1,6 +1,7 @@
 /** One process of the producer simulation: plain producers, a publisher on a bus, or the consumer of its events. */
 import { isBusError, openBus, type Bus } from 'busbar';
 import type { BusGiven } from '../../src/options';
+import { probeDisk, type Probed } from './disk-probe';
 import { PlainProducer, within } from './plain';
 import { runTicks } from './schedule';
 import { later, onWord, privateBytes, tell } from './scene';
@@ -118,7 +119,7 @@ class PlainRun {
   }
 }
 
-async function publish({ bus: given, ticks, bytes: size, unthrottledPerTickMax }: PublisherGiven): Promise<void> {
+async function publish({ bus: given, dir, ticks, bytes: size, unthrottledPerTickMax }: PublisherGiven): Promise<void> {
   const bus = await openBus({ log: false, module: 'publisher', ...given });
   const bytes = new Uint8Array(size).fill(0x61);
   const beforeMs: number[] = [];
@@ -137,21 +138,28 @@ async function publish({ bus: given, ticks, bytes: size, unthrottledPerTickMax }
     }
     (isThrottled ? throttledMs : beforeMs).push(performance.now() - sentMs);
   };
+  const probe = probeDisk(dir, size);
+  let probed: Probed = { diskMs: [], loopMs: [] };
   const report = (): PublisherReport => ({
     ...counts,
     rejected,
     beforeMs,
     throttledMs,
+    probed,
     memoryBytes: privateBytes(),
   });
-  onWord('counts', () => tell('counts', { ...report(), beforeMs: [], throttledMs: [] }));
+  onWord('counts', () => tell('counts', { ...report(), beforeMs: [], throttledMs: [] } satisfies PublisherReport));
   onWord('start', () => {
     const open: Promise<void>[] = [];
     const firstOver = ticks.findIndex(({ events }) => events > unthrottledPerTickMax);
     const throttledFrom = ticks.slice(0, firstOver).reduce((sum, { events }) => sum + events, 0);
     void runTicks(ticks, (n) => void open.push(one(n, firstOver >= 0 && n >= throttledFrom)))
       .then(() => Promise.all(open))
-      .then((): void => tell('done', report()));
+      .then(() => {
+        probed = probe.read();
+        probe.stop();
+        tell('done', report());
+      });
   });
   end(bus);
   tell('open', bus.self.instance);

@@ -80,6 +80,7 @@ async function throttle(around: Around): Promise<readonly Figure[]> {
   const consumer = start('consumer', bus);
   const publisher = start('publisher', {
     bus: { ...bus, spool: spoolDir, spoolBytesMax },
+    dir: around.dir,
     ticks,
     bytes: eventBytes,
     unthrottledPerTickMax: acceptedPerSecond,
@@ -244,7 +245,7 @@ function busFigures(
   { published, received, stored, samples, drainMs }: Outcome,
 ): readonly Figure[] {
   const expected = eventsOf(ticks);
-  const { accepted, rejected, beforeMs, throttledMs } = published;
+  const { accepted, rejected, beforeMs, throttledMs, probed } = published;
   const missing = accepted - received.different;
   const surplus = received.received - received.different;
   const [before, throttled] = [percentile(beforeMs, 0.99), percentile(throttledMs, 0.99)];
@@ -281,6 +282,15 @@ function busFigures(
       ok: short
         ? undefined
         : throttled <= Math.min(p99MsMax, Math.max(1, before * p99TimesMax)) && maxMs <= submitMsMax,
+    },
+    {
+      row: 'CA-1',
+      what: 'beside it: write and fdatasync of 100 KB, delay of a timer: p99, longest',
+      authors: '',
+      ours: [probed.diskMs, probed.loopMs]
+        .map((all) => `${ms(percentile(all, 0.99))}, ${ms(Math.max(0, ...all))}`)
+        .join('; '),
+      ok: undefined,
     },
     {
       row: 'CA-1',
