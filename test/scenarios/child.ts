@@ -68,7 +68,7 @@ async function submit(bus: Bus, { messages, bytes: size, keys, outstanding }: Lo
   };
   await Promise.all(Array.from({ length: outstanding }, line));
   const totalMs = performance.now() - beganMs;
-  const { diskMs, loopMs } = probe.read();
+  const { diskMs, loopMs, processorMs } = probe.read();
   probe.stop();
   const longest = (all: readonly number[]): number => all.reduce((most, one) => Math.max(most, one), 0);
   return {
@@ -76,8 +76,7 @@ async function submit(bus: Bus, { messages, bytes: size, keys, outstanding }: Lo
     rejected: rejected.slice(0, 3),
     totalMs,
     maxMs: longest(tookMs),
-    diskMaxMs: longest(diskMs),
-    loopMaxMs: longest(loopMs),
+    probed: { diskMs: longest(diskMs), loopMs: longest(loopMs), processorMs: longest(processorMs) },
     startBytes,
     peakBytes,
   };

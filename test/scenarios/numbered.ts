@@ -26,9 +26,8 @@ export interface Sent {
   readonly totalMs: number;
   /** The longest call. */
   readonly maxMs: number;
-  /** The longest write of a value to the same disk, and the longest delay of a timer, meanwhile. */
-  readonly diskMaxMs: number;
-  readonly loopMaxMs: number;
+  /** Longest durations of the disk and of the event loop meanwhile. */
+  readonly probed: { readonly diskMs: number; readonly loopMs: number; readonly processorMs: number };
   readonly startBytes: number;
   readonly peakBytes: number;
 }

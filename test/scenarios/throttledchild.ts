@@ -1,7 +1,7 @@
 /** One process of the producer simulation: plain producers, a publisher on a bus, or the consumer of its events. */
 import { isBusError, openBus, type Bus } from 'busbar';
 import type { BusGiven } from '../../src/options';
-import { probeDisk, type Probed } from './disk-probe';
+import { nothingProbed, probeDisk } from './disk-probe';
 import { PlainProducer, within } from './plain';
 import { runTicks } from './schedule';
 import { later, onWord, privateBytes, tell } from './scene';
@@ -139,7 +139,7 @@ async function publish({ bus: given, dir, ticks, bytes: size, unthrottledPerTick
     (isThrottled ? throttledMs : beforeMs).push(performance.now() - sentMs);
   };
   const probe = probeDisk(dir, size);
-  let probed: Probed = { diskMs: [], loopMs: [] };
+  let probed = nothingProbed;
   const report = (): PublisherReport => ({
     ...counts,
     rejected,
