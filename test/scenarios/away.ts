@@ -57,8 +57,8 @@ async function miss(around: Around): Promise<readonly Figure[]> {
   const awayMs = short ? 0 : 60_000;
   const [spoolDir, copyDir] = [join(dir, 'spool'), join(dir, 'copy')];
   const ledger = new Ledger();
-  const open = (): Promise<Bus> => openBus({ module: 'publisher', ...onKafka(around), spool: spoolDir });
-  await using consumer = await openBus({ module: accounts, ...onKafka(around) });
+  const open = (): Promise<Bus> => openBus({ log: false, module: 'publisher', ...onKafka(around), spool: spoolDir });
+  await using consumer = await openBus({ log: false, module: accounts, ...onKafka(around) });
   await consumer.serve(accounts, { post: (_, { id }) => void ledger.consumed.push(id) });
   const publisher = await open();
   const brokers = [1, 2, 3].map((id) => cluster.broker(id));

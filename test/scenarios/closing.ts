@@ -67,9 +67,9 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
 /** Closes a publisher that brokers throttle while it submits, and lets its successor send the rest. */
 async function closeEarly(around: Around, hasSpool: boolean): Promise<readonly Figure[]> {
   const given = onKafka({ ...around, ns: `${around.ns}-${hasSpool ? 'spool' : 'plain'}` });
-  const sending = { module: 'sender', ...given, ...(hasSpool && { spool: join(around.dir, 'closed') }) };
+  const sending = { log: false, module: 'sender', ...given, ...(hasSpool && { spool: join(around.dir, 'closed') }) };
   const closeAfter = around.short ? 200 : 2_000;
-  await using receiver = await openBus({ module: stream, ...given });
+  await using receiver = await openBus({ log: false, module: stream, ...given });
   const received: number[] = [];
   await receiver.serve(stream, { part: ({ n }) => void received.push(n) });
   await using sender = await openBus(sending);
@@ -121,11 +121,11 @@ async function exceed(around: Around): Promise<readonly Figure[]> {
   const given = onKafka({ ...around, ns: `${around.ns}-large` });
   const dir = join(around.dir, 'large');
   const topic = `${around.ns}-large.stream.work`;
-  await using receiver = await openBus({ module: stream, ...given });
+  await using receiver = await openBus({ log: false, module: stream, ...given });
   const received: string[] = [];
   await receiver.serve(stream, { part: ({ key, n, bytes }) => void received.push(`${key} ${n} ${bytes.length}`) });
-  await using plain = await openBus({ module: 'plain', ...given });
-  await using spooled = await openBus({ module: 'spooled', ...given, spool: dir });
+  await using plain = await openBus({ log: false, module: 'plain', ...given });
+  await using spooled = await openBus({ log: false, module: 'spooled', ...given, spool: dir });
   const part = (key: string, n: number, size: number) => ({ key, n, bytes: new Uint8Array(size) });
   const followers = async (bus: Bus, key: string): Promise<void> => {
     await bus.submitAll(

@@ -8,7 +8,7 @@ async function run({ bus: given, ledger, concurrency, handlerMs }: WorkerGiven):
   const out = openSync(ledger, 'a');
   const note = (word: string, n: number, attempt: number): void =>
     void writeSync(out, `${word} ${n} ${attempt} ${Date.now()}\n`);
-  const bus = await openBus({ module: steady, ...given });
+  const bus = await openBus({ log: false, module: steady, ...given });
   await bus.serve(
     steady,
     {

@@ -31,7 +31,7 @@ async function crash(around: Around): Promise<readonly Figure[]> {
     await worker.child.next('open');
     return worker;
   };
-  await using sender = await openBus({ module: 'sender', ...onKafka(around) });
+  await using sender = await openBus({ log: false, module: 'sender', ...onKafka(around) });
   try {
     const messages = concurrency * (kills + 1);
     let worker = await open();
@@ -147,7 +147,7 @@ async function reset(around: Around, messages: number): Promise<readonly Figure[
   await setOffsets(around, topic, 'low');
   const first = await handleAll(around, (handled) => handled === stored);
   const again = await handleAll(around, () => true); // its own offsets are in place now
-  await using sender = await openBus({ module: 'sender', ...onKafka(around) });
+  await using sender = await openBus({ log: false, module: 'sender', ...onKafka(around) });
   await sender.submitAll(
     steady.step,
     Array.from({ length: 12 }, (_, n) => ({ key: `k${n}`, n: messages + n })),
@@ -186,7 +186,7 @@ async function handleAll(
   isComplete: (handled: number) => boolean,
 ): Promise<{ readonly handled: number; readonly reports: number }> {
   let [handled, reports, owned] = [0, 0, 0];
-  await using bus = await openBus({ module: steady, ...onKafka(around), sessionMs });
+  await using bus = await openBus({ log: false, module: steady, ...onKafka(around), sessionMs });
   bus.watch((notice) => {
     if (notice.type === 'partition' && notice.change === 'taken') owned++;
     if (notice.type === 'log' && notice.message.includes('another program has set its offsets')) reports++;

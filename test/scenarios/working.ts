@@ -32,7 +32,7 @@ export const working: Scenario = {
   async run(around) {
     await using look = await inspect(onKafka(around)).catch(async () => {
       // The first bus of a namespace creates what an inspection reads.
-      await using first = await openBus({ module: 'sender', ...onKafka(around) });
+      await using first = await openBus({ log: false, module: 'sender', ...onKafka(around) });
       around.say(`${first.self.instance} is open`);
       return inspect(onKafka(around));
     });
@@ -50,8 +50,8 @@ async function lag(around: Around, inspector: Inspector): Promise<readonly Figur
   const messages = around.short ? 240 : 3_000;
   const heldAfter = messages / 4;
   const [sent, received] = [new Registry(), new Registry()];
-  await using sender = await openBus({ module: 'sender', ...onKafka(around) });
-  await using worker = await openBus({ module: orders, ...onKafka(around) });
+  await using sender = await openBus({ log: false, module: 'sender', ...onKafka(around) });
+  await using worker = await openBus({ log: false, module: orders, ...onKafka(around) });
   const stops = [countIn(sender, sent), countIn(worker, received)];
   const handled = new Set<number>();
   const held = new Gate();
@@ -170,7 +170,7 @@ async function share(
   };
   try {
     const open = async (): Promise<void> => {
-      const bus = await openBus({ module: orders, ...onKafka(around) });
+      const bus = await openBus({ log: false, module: orders, ...onKafka(around) });
       buses.push(bus);
       await bus.serve(orders, { book }, { concurrency: 4 });
     };
@@ -220,12 +220,12 @@ async function endure(around: Around, inspector: Inspector): Promise<readonly Fi
   const slowMs = around.short ? sessionMs + 1_000 : 3 * sessionMs;
   const notes = around.short ? 120 : 1_200;
   const given = { ...onKafka(around), sessionMs };
-  await using sender = await openBus({ module: 'sender', ...given });
+  await using sender = await openBus({ log: false, module: 'sender', ...given });
   const calls: string[] = [];
   let noted = 0;
   let lost = 0;
   const open = async (): Promise<Bus> => {
-    const bus = await openBus({ module: bills, ...given });
+    const bus = await openBus({ log: false, module: bills, ...given });
     bus.watch((notice) => {
       if (notice.type === 'partition' && notice.change === 'lost') lost++;
     });
