@@ -100,8 +100,7 @@ export class Partition implements Holder {
     lost.addEventListener('abort', () => this.#lose(), { once: true });
     if (lost.aborted) this.#lose();
     else void this.#reader.run();
-    // A commit with a state replaces one of another program, so that it is reported only once.
-    if (this.begin.ahead || this.owned.committed?.state.length === 0) this.#commits.touch();
+    if (this.begin.ahead || this.owned.committed?.state.length === 0) this.#commits.touch(); // else reported again
   }
 
   get retained(): Retained {
