@@ -19,6 +19,8 @@ export type Notice =
       readonly kind: string;
       readonly attempt: number;
       readonly tookMs: number;
+      /** Time from the acceptance of the message to this attempt, if it is the first one. */
+      readonly waitedMs?: number;
       readonly outcome: 'done' | 'failed' | 'failure' | 'parked';
       readonly error?: string;
       /** Thrown value with its stack, for the log of this process. It is never sent. */

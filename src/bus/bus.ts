@@ -30,6 +30,7 @@ import { receiveAll } from './receive';
 import { selfContract, selfHandlers } from './self-contract';
 import { listenAs, serveContract, type ServeParts } from './serve';
 import { shutdownOf } from './shutdown';
+import { openStats } from './stats';
 import type { Bus } from './types';
 import { createVerbs } from './verbs';
 
@@ -139,6 +140,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     peers,
     timeoutMs,
     sender,
+    stats: openStats({ clock, ns, log, queues, answerer, caller, spool }),
     broadcaster,
     subscriptions,
     topicOf: (entry) => eventTopic(ns, entry, keepMs),

@@ -17,6 +17,9 @@ import type {
 import type { Baggage, Context, Peer, WorkContext } from '../delivery/context';
 import type { Awaitable, Handled, Handlers } from '../delivery/handler';
 import type { Middleware } from '../delivery/middleware';
+import type { BusStats } from './stats';
+
+export type { BusStats, EntryLoad, ParkedCount, QueueBacklog, RequestLoad } from './stats';
 
 /** Input and options of a call. The input can be omitted if its type includes undefined. */
 export type Call<I, O> = undefined extends I ? [input?: I, options?: O] : [input: I, options?: O];
@@ -439,6 +442,17 @@ export interface Bus extends Closable {
    * if (!bus.health().ready) console.error(bus.health().reasons);
    */
   health(): Health;
+  /**
+   * Returns what waits and runs at this instance, by queue and entry. It reads the log, for at most two seconds: a
+   * queue whose log does not respond is missing. The counts of all instances add up to those of the module.
+   *
+   * It never rejects.
+   *
+   * @example
+   * const { queues } = await bus.stats();
+   * for (const { queue, waiting } of queues) console.log(queue, waiting);
+   */
+  stats(): Promise<BusStats>;
   /**
    * Calls `listener` with every notice of this instance. Returns a function that ends that. Similar state changes
    * within one second are combined into one notice. An error that `listener` throws is reported to the other watchers

@@ -21,6 +21,7 @@ import type { HealthBook } from './health';
 import { PendingSends } from './pending-sends';
 import type { Phase } from './phase';
 import type { LooseServeOptions } from './serve';
+import type { BusStats } from './stats';
 import type { Bus, ListenOptions, Served, SubmitAllCall, SubmitCall } from './types';
 
 /** Dependencies of {@link createVerbs}. */
@@ -38,6 +39,7 @@ export interface VerbsParts {
   /** Returns the timeout of requests that set none, in ms. */
   readonly timeoutMs: (entry: Request) => number;
   readonly sender: Pick<Sender, 'send' | 'lastPlaces'>;
+  readonly stats: () => Promise<BusStats>;
   readonly broadcaster: Broadcaster;
   readonly subscriptions: Pick<EventSubscriptions, 'listen'>;
   /** Returns the topic of an event, for plain listeners. */
@@ -183,6 +185,7 @@ export function createVerbs(parts: VerbsParts): Verbs {
     },
     instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
     health: () => health.read(),
+    stats: () => parts.stats(),
     watch: (listener: Parameters<Bus['watch']>[0]) => notices.watch(listener),
   };
   return verbs as unknown as Verbs;

@@ -216,13 +216,17 @@ function report(
   startedMs: number,
   outcome: Outcome,
 ): void {
+  const took = tookMs(parts.clock, startedMs);
+  const { acceptedMs = Infinity } = facts;
+  const waitedMs = context.attempt === 1 ? parts.clock.now() - took - acceptedMs : -Infinity;
   parts.notices.emit({
     type: 'handled',
     kind: entry.kind,
     entry: entry.name,
     id: facts.id,
     attempt: context.attempt,
-    tookMs: tookMs(parts.clock, startedMs),
+    tookMs: took,
+    ...(waitedMs > -Infinity && { waitedMs: Math.max(0, waitedMs) }),
     outcome: endingOf(outcome),
     ...(facts.durable && { durable: true }),
     ...(!outcome.ok && { error: errorMessage(outcome.error), thrown: outcome.error }),

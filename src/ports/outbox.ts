@@ -24,6 +24,8 @@ export interface Outbox {
     places: readonly Place[],
     withinMs: number,
   ): Promise<readonly (Place | undefined)[] | undefined>;
+  /** Returns the bytes that wait for the servers, of all processes of the machine, and their limit. */
+  waiting?(): Promise<{ readonly bytes: number; readonly limitBytes: number }>;
 }
 
 /** Returns a log as an outbox. */

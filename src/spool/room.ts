@@ -64,7 +64,7 @@ export class Room {
     const figure = this.#figureOf(topic);
     const own = (): number => figure.stored + figure.added;
     const limits: readonly Limit[] = [
-      { option: 'spoolBytesMax', bytes: bytesMax, used: () => this.#sum() },
+      { option: 'spoolBytesMax', bytes: bytesMax, used: () => this.bytes },
       { option: 'spoolTopicShare', bytes: Math.floor(bytesMax * topicShare), used: own },
     ];
     // An empty spool takes a record of any size, which would otherwise never fit.
@@ -122,7 +122,8 @@ export class Room {
     this.#figures.set(topic, found);
     return found;
   }
-  #sum(): number {
+  /** Bytes that wait, as of the last read and with what this process has appended since. */
+  get bytes(): number {
     let sum = 0;
     for (const { stored, added } of this.#figures.values()) sum += stored + added;
     return sum;

@@ -84,6 +84,10 @@ export async function openSpool(parts: SpoolParts): Promise<Spool> {
       return places;
     },
     forwarded: (topic, places, withinMs) => forwarded.wait(topic, places, withinMs),
+    async waiting() {
+      await room.look();
+      return { bytes: room.bytes, limitBytes: bytesMax };
+    },
     ...closable(
       teardown('the spool', [
         ['rest', sendRest],

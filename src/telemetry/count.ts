@@ -1,95 +1,67 @@
-/** Counts notices in a prom-client registry, with a bounded number of label values. */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+/** Counts notices with the instruments of a system of metrics, with a bounded number of label values. */
 import type { Notice } from '../base/notices';
+import { isSystem } from '../delivery/tracing';
+import { counted, type Instruments } from './instruments';
 import { boundedLabel, reasonLabel } from './labels';
 import type { Watchable } from './watchable';
 
-/**
- * Counts the notices of `bus` until the returned function is called. All names start with `busbar_`. Labels are kinds,
- * entries, queues, outcomes and reasons, never ids or keys. Several buses of a process can share a registry. Throws
- * TypeError when the registry has a metric of such a name that is of another kind.
- *
- * @example
- * import { countIn } from 'busbar/telemetry';
- * import { register } from 'prom-client';
- *
- * const stop = countIn(bus, register);
- */
-export function countIn(bus: Watchable, registry: Registry): () => void {
-  const metrics = openMetrics(registry);
+/** Counts the notices of `bus` until the returned function is called. */
+export function countWith(bus: Watchable, instruments: Instruments): () => void {
+  const metrics = openMetrics(instruments);
   return bus.watch((notice) => count(metrics, notice));
 }
 
 type Metrics = ReturnType<typeof openMetrics>;
 
-function openMetrics(registry: Registry) {
-  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
-    existing(registry, name, Counter<L>) ?? new Counter({ name, help, labelNames, registers: [registry] });
-  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
-    existing(registry, name, Gauge<L>) ?? new Gauge({ name, help, labelNames, registers: [registry] });
-  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
-    existing(registry, name, Histogram<L>) ??
-    new Histogram({ name, help, labelNames, buckets: secondsBuckets, registers: [registry] });
-
+function openMetrics({ counter, gauge, histogram }: Instruments) {
   return {
-    entry: boundedLabel(1_000),
-    queue: boundedLabel(1_000),
+    entry: boundedLabel(entriesMax),
+    queue: boundedLabel(entriesMax),
     outcome: boundedLabel(100),
     what: boundedLabel(50),
     reason: reasonLabel(50),
     part: boundedLabel(50),
-    sent: counter('busbar_messages_sent_total', 'Messages that this instance sent.', ['kind', 'entry']),
-    received: counter('busbar_messages_received_total', 'Messages that this instance received.', ['kind', 'entry']),
-    handled: counter('busbar_messages_handled_total', 'Handler attempts that ended.', ['kind', 'entry', 'outcome']),
-    handling: histogram('busbar_handler_duration_seconds', 'Duration of one handler attempt.', ['kind', 'entry']),
-    requests: counter('busbar_requests_total', 'Requests of this instance that ended.', ['entry', 'outcome']),
-    requesting: histogram('busbar_request_duration_seconds', 'Duration of a request at its caller.', ['entry']),
-    retried: counter('busbar_messages_retried_total', 'Failed attempts that are retried.', ['entry']),
-    parked: counter('busbar_messages_parked_total', 'Messages that were parked.', ['queue', 'reason']),
-    dropped: counter('busbar_dropped_total', 'Messages that were dropped.', ['what', 'reason']),
-    partitions: gauge('busbar_partitions', 'Partitions that this instance owns.', ['queue']),
-    moves: counter('busbar_partition_changes_total', 'Changes of the partitions that this instance owns.', [
-      'queue',
-      'change',
-    ]),
-    stuck: counter('busbar_partitions_stuck_total', 'Times that a partition stopped behind a message.', ['queue']),
-    instances: counter('busbar_instance_changes_total', 'Changes of the instances that this one knows.', ['change']),
-    settings: counter('busbar_settings_total', 'Settings that were applied or refused.', ['change']),
-    parts: gauge('busbar_part_ok', '1 if a part of the bus works, 0 if it does not.', ['part']),
-    lines: counter('busbar_log_lines_total', 'Log lines of handlers.', ['level']),
+    sent: counter(counted.sent),
+    received: counter(counted.received),
+    handled: counter(counted.handled),
+    handling: histogram(counted.handling, secondsBuckets),
+    queueing: histogram(counted.queueing, queueingBuckets),
+    requests: counter(counted.requests),
+    requesting: histogram(counted.requesting, secondsBuckets),
+    retried: counter(counted.retried),
+    parked: counter(counted.parked),
+    dropped: counter(counted.dropped),
+    partitions: gauge(counted.partitions),
+    moves: counter(counted.moves),
+    stuck: counter(counted.stuck),
+    instances: counter(counted.instances),
+    settings: counter(counted.settings),
+    parts: gauge(counted.parts),
+    lines: counter(counted.lines),
+    systemHandled: counter(counted.systemHandled),
+    systemRequests: counter(counted.systemRequests),
   };
 }
+/** Maximum number of entries, and of queues, that are labels. All others are counted as `other`. */
+export const entriesMax = 1_000;
 /**
  * Histogram buckets recommended by OpenTelemetry for messaging, with finer ones below, because a request on one machine
  * takes 0.05 ms.
  */
 const secondsBuckets = [0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30];
-
-/**
- * Returns a metric of that name that another bus of this process has registered. Throws TypeError when it is of another
- * kind.
- */
-function existing<M extends object>(
-  registry: Registry,
-  name: string,
-  kind: new (...args: never[]) => M,
-): M | undefined {
-  const found: unknown = registry.getSingleMetric(name);
-  if (found === undefined) return undefined;
-  if (found instanceof kind) return found;
-  throw new TypeError(`the registry already holds ${name}, and it is another kind of metric`);
-}
+/** Buckets up to a day, since a job can wait for hours. */
+const queueingBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400];
 
 function count(m: Metrics, notice: Notice): void {
   switch (notice.type) {
     case 'sent':
     case 'received':
+      if (isSystem(notice.entry)) return;
       return m[notice.type].inc({ kind: notice.kind, entry: m.entry(notice.entry) });
     case 'handled':
       return countHandled(m, notice);
     case 'answered':
-      m.requests.inc({ entry: m.entry(notice.entry), outcome: m.outcome(notice.outcome) });
-      return m.requesting.observe({ entry: m.entry(notice.entry) }, notice.tookMs / 1000);
+      return countAnswered(m, notice);
     case 'retried':
       return m.retried.inc({ entry: m.entry(notice.entry) });
     case 'parked':
@@ -111,10 +83,20 @@ function count(m: Metrics, notice: Notice): void {
   }
 }
 
-function countHandled(m: Metrics, { kind, entry, outcome, tookMs }: Extract<Notice, { type: 'handled' }>): void {
+function countHandled(m: Metrics, notice: Extract<Notice, { type: 'handled' }>): void {
+  const { kind, entry, outcome, tookMs, waitedMs } = notice;
   const label = m.entry(entry);
+  if (isSystem(entry)) return m.systemHandled.inc({ entry: label, outcome });
   m.handled.inc({ kind, entry: label, outcome });
   m.handling.observe({ kind, entry: label }, tookMs / 1000);
+  if (waitedMs !== undefined) m.queueing.observe({ kind, entry: label }, waitedMs / 1000);
+}
+
+function countAnswered(m: Metrics, { entry, outcome, tookMs }: Extract<Notice, { type: 'answered' }>): void {
+  const labels = { entry: m.entry(entry), outcome: m.outcome(outcome) };
+  if (isSystem(entry)) return m.systemRequests.inc(labels);
+  m.requests.inc(labels);
+  m.requesting.observe({ entry: labels.entry }, tookMs / 1000);
 }
 
 function countPartition(m: Metrics, notice: Extract<Notice, { type: 'partition' }>): void {

@@ -16,14 +16,15 @@ export interface HealthPlace {
 export interface HealthServer extends Closable {
   readonly url: string;
   /** Reports the health of `bus` from now on. Until then the process is reported as live and not ready. */
-  serves(bus: Pick<Bus, 'health'>): void;
+  serves(bus: Pick<Bus, 'health' | 'stats'>): void;
 }
 
 /**
  * Opens the server.
  * - /health returns 200 while the process is live, and otherwise 503.
  * - /ready returns 200 while the process accepts work, and otherwise 503.
- * - /metrics returns prom-client's default registry, which includes the counts of `watched`.
+ * - /metrics returns prom-client's default registry, which includes the counts of `watched` and what waits and runs
+ *   at the bus.
  *
  * The first two return the reasons as JSON. Rejects with the error of Node.js when the port is occupied, or the host is
  * not an address of this machine.
@@ -49,6 +50,7 @@ export async function openHealthServer(watched: Watchable, { host, port }: Healt
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     serves(bus) {
       health = () => bus.health();
+      metrics.measures(bus);
     },
     ...closable(() => closeServer(server, metrics)),
   };

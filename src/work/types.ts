@@ -164,6 +164,23 @@ export interface Unserved {
   /** Time since which the first of them waits, in milliseconds since 1970. */
   readonly sinceMs: number;
 }
+/** Messages of a queue at one instance, for metrics. */
+export interface QueueBacklog {
+  /** Messages in memory and in the log that neither run nor wait for another attempt, of its partitions. */
+  readonly waiting: number;
+  /** Age of the oldest message that is not settled, in ms; null without one. */
+  readonly oldestMs: number | null;
+  readonly entries: readonly EntryLoad[];
+}
+/** Handlers of an entry at one instance. */
+export interface EntryLoad {
+  readonly entry: string;
+  readonly running: number;
+  /** Maximum number of running handlers; 0 pauses the entry. */
+  readonly limit: number;
+  /** Messages that wait for another attempt. */
+  readonly inBackoff: number;
+}
 /**
  * A queue that this instance consumes. `close` releases its partitions: running handlers end, and settled messages are
  * committed.
@@ -177,6 +194,8 @@ export interface QueueConsumer extends Closable {
    * success, and others as soon as they are read. Signals of running handlers abort.
    */
   skip(ids: readonly string[], reason: string): readonly Skipped[];
+  /** Returns the backlog. It reads the log, and uses only what is in memory if the log does not respond. */
+  backlog(): Promise<QueueBacklog>;
   /** True when a handler runs, or is about to start without any further event. */
   readonly busy: boolean;
   /**

@@ -34,6 +34,7 @@ function open(change: Partial<VerbsParts> = {}) {
     self: { module: 'web', instance: 'web#1' },
     phase: { mustBeOpen() {}, start: (step) => step },
     health: { read: () => ({ live: true, ready: true, reasons: [] }) },
+    stats: async () => ({ queues: [], requests: [], pending: [], parked: [], spool: undefined }),
     caller: { ask: (entry, input, options) => records('ask', 'a reply')(entry.name, input, options) },
     peers: { of: () => running.map((one) => new PeerTarget(one)), known: () => running },
     timeoutMs: () => 5_000,

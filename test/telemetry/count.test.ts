@@ -1,6 +1,6 @@
 import { Counter, Registry } from 'prom-client';
 import { openNotices, type Notice } from '../../src/base/notices';
-import { countIn } from '../../src/telemetry/count';
+import { countIn } from '../../src/telemetry/prometheus';
 
 const about = { entry: 'photos.resize', id: '01J9' };
 function open() {
@@ -53,6 +53,18 @@ const counted: readonly [Notice, string][] = [
     'busbar_handler_duration_seconds_bucket{le="0.025",kind="work",entry="photos.resize"} 1',
   ],
   [
+    { type: 'handled', kind: 'work', attempt: 1, tookMs: 20, waitedMs: 2_000, outcome: 'done', ...about },
+    'busbar_queueing_duration_seconds_sum{kind="work",entry="photos.resize"} 2',
+  ],
+  [
+    { type: 'handled', kind: 'request', attempt: 1, tookMs: 1, outcome: 'done', entry: 'busbar.status', id: '01J9' },
+    'busbar_system_handled_total{entry="busbar.status",outcome="done"} 1',
+  ],
+  [
+    { type: 'answered', outcome: 'ok', tookMs: 1, entry: 'busbar.status', id: '01J9' },
+    'busbar_system_requests_total{entry="busbar.status",outcome="ok"} 1',
+  ],
+  [
     { type: 'answered', outcome: 'NoHandler', tookMs: 2, ...about },
     'busbar_requests_total{entry="photos.resize",outcome="NoHandler"} 1',
   ],
@@ -85,6 +97,20 @@ test.each(counted)('%j counts as %s', async (notice, line) => {
   const { notices, registry } = open();
   notices.emit(notice);
   expect(await samples(registry)).toContain(line);
+});
+
+test('requests of operators are in no metric of messages', async () => {
+  const { notices, registry } = open();
+  const status = { entry: 'busbar.status', id: '01J9' };
+  notices.emit({ type: 'sent', kind: 'request', ...status });
+  notices.emit({ type: 'received', kind: 'request', ...status });
+  notices.emit({ type: 'handled', kind: 'request', attempt: 1, tookMs: 1, waitedMs: 1, outcome: 'done', ...status });
+  notices.emit({ type: 'answered', outcome: 'ok', tookMs: 1, ...status });
+  const lines = (await samples(registry)).filter((line) => line.includes('busbar.status'));
+  expect(lines).toEqual([
+    'busbar_system_handled_total{entry="busbar.status",outcome="done"} 1',
+    'busbar_system_requests_total{entry="busbar.status",outcome="ok"} 1',
+  ]);
 });
 
 test('the gauge of owned partitions rises on assignment and falls on revocation and loss', async () => {

@@ -29,7 +29,7 @@ test.each([
   [{ live: true, ready: false, reasons: [{ part: 'registry', reason: 'silent', sinceMs: 5 }] }, 200, 503],
   [{ live: false, ready: false, reasons: [{ part: 'disk', reason: 'full', sinceMs: 5 }] }, 503, 503],
 ] satisfies [Health, number, number][])('probes return the health of the bus (%j)', async (health, live, ready) => {
-  server.serves({ health: () => health });
+  server.serves({ health: () => health, stats: () => Promise.reject(new Error('closed')) });
   expect(await ask('/health')).toEqual({ status: live, text: JSON.stringify(health) });
   expect((await ask('/ready?from=probe')).status).toBe(ready);
 });

@@ -23,7 +23,7 @@ import { Scheduler } from './scheduler';
 import { Skips } from './skips';
 import { Trimming } from './trim';
 import { QueueCounts } from './stats';
-import type { ConsumerParts, Handling, Queue, QueueConsumer, QueueStats } from '../types';
+import type { ConsumerParts, Handling, Queue, QueueBacklog, QueueConsumer, QueueStats } from '../types';
 
 /**
  * Joins the queue's group. Resolves when this instance is a member. Creates missing topics. Messages of one key are
@@ -44,6 +44,7 @@ export async function consumeQueue(parts: ConsumerParts, queue: Queue): Promise<
     stats: () => taken.stats(),
     held: (idStart) => taken.operator.held(idStart),
     skip: (ids, reason) => taken.operator.skip(ids, reason),
+    backlog: () => taken.backlog(),
     get busy() {
       return taken.busy;
     },
@@ -167,6 +168,10 @@ class Consumer {
 
   stats(): QueueStats {
     return this.#counts.stats();
+  }
+
+  backlog(): Promise<QueueBacklog> {
+    return this.#counts.backlog();
   }
 
   trim(): void {

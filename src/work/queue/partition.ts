@@ -45,7 +45,7 @@ export interface PartitionParts {
 export class Partition implements Holder {
   readonly number: number;
   readonly #running = new RunningMessages();
-  readonly #state: PartitionState;
+  readonly state: PartitionState;
   readonly #admission: Admission;
   readonly #commits: Committer;
   readonly #reader: Reader;
@@ -64,9 +64,9 @@ export class Partition implements Holder {
     const { take } = parts;
     this.number = owned.partition;
     const commitMs = take.commitMs ?? commitMsDefault;
-    this.#state = new PartitionState({ ...take, commitMs }, begin);
+    this.state = new PartitionState({ ...take, commitMs }, begin);
     this.#room = new Room({
-      watermark: this.#state.watermark,
+      watermark: this.state.watermark,
       stateBytesMax: () => take.log.stateBytesMax,
       running: this.#running.all,
       seenBefore: begin.state.seen,
@@ -79,7 +79,7 @@ export class Partition implements Holder {
     this.#notices = new PartitionNotices(take.notices, parts.queue.name, this.number);
     this.#admission = new Admission({
       queue: parts.queue,
-      state: this.#state,
+      state: this.state,
       lanes: parts.lanes,
       room: this.#room,
       clock: take.clock,
@@ -119,7 +119,7 @@ export class Partition implements Holder {
    */
   get settled(): Settled {
     const offset = this.#reader.isRecognized ? this.#commits.offset : 0;
-    return { partition: this.number, offset, chosen: this.#state.chosen };
+    return { partition: this.number, offset, chosen: this.state.chosen };
   }
 
   mayStart(message: Message): boolean {
@@ -147,7 +147,7 @@ export class Partition implements Holder {
    * before the first commit, to suspected messages, and to all messages for a while after a loss.
    */
   announce(message: Message): Promise<void> | undefined {
-    if (this.#commits.kept && !message.interrupted && !this.#state.evidence.wary()) return undefined;
+    if (this.#commits.kept && !message.interrupted && !this.state.evidence.wary()) return undefined;
     message.announced = true;
     return this.#commits.now();
   }
@@ -165,7 +165,7 @@ export class Partition implements Holder {
   }
 
   again(message: Message, counts: boolean): void {
-    if (counts) this.#state.evidence.failed(message);
+    if (counts) this.state.evidence.failed(message);
     this.#running.remove(message);
     this.#commits.touch(); // a commit can have recorded it as running
   }
@@ -173,7 +173,7 @@ export class Partition implements Holder {
   settle(message: Message): void {
     this.#room.remove(message);
     this.#admission.unserved.settled(message);
-    const moved = this.#state.settle(message.offset);
+    const moved = this.state.settle(message.offset);
     this.parts.retained.settled(message.offset);
     this.#running.remove(message);
     this.#commits.settled();
@@ -227,22 +227,22 @@ export class Partition implements Holder {
   }
 
   #progress(): Progress {
-    return this.#state.progress(this.#running.offsets(this.#phase === 'owned'), !this.closed.aborted);
+    return this.state.progress(this.#running.offsets(this.#phase === 'owned'), !this.closed.aborted);
   }
 
   #readerParts(): ReaderParts {
     return {
       clock: this.parts.take.clock,
       owned: this.owned,
-      prepare: readBack(this.parts.take, this.parts.queue, this.number, this.begin, this.#state),
+      prepare: readBack(this.parts.take, this.parts.queue, this.number, this.begin, this.state),
       admit: (record) => this.#admission.admit(record),
       come: (next) => {
-        this.#state.watermark.pass(next);
+        this.state.watermark.pass(next);
         this.parts.pump();
       },
       room: (next) => this.#room.next(next),
       roomy: (next) => this.#room.isWorth(next),
-      lowest: () => this.#state.watermark.at,
+      lowest: () => this.state.watermark.at,
       stuck: (lowest) => void this.#reportStuck(lowest),
       gap: (from, start) => this.#gap(from, start),
       cut: (end, reason) => this.#cut(end, reason),
@@ -256,10 +256,10 @@ export class Partition implements Holder {
     return {
       clock: take.clock,
       owned: this.owned,
-      commitMs: () => this.#state.evidence.commitMs(),
+      commitMs: () => this.state.evidence.commitMs(),
       snapshot: () => commitOf(this.#progress(), take.log.stateBytesMax),
       stateBytesMax: () => take.log.stateBytesMax,
-      resting: () => this.#state.watermark.unsettled === 0,
+      resting: () => this.state.watermark.unsettled === 0,
       lost: () => this.#lose(),
       kept: () => void (this.#room.committed() && this.parts.pump()),
       retained: this.parts.retained,
@@ -286,14 +286,14 @@ export class Partition implements Holder {
   async #cut(lost: number, reason: string): Promise<void> {
     const { take, queue, retained } = this.parts;
     const spot = { topic: queue.topic.name, partition: this.number };
-    const place = this.#state.watermark.at;
-    const unread = await unreadOf(take.log, spot, this.#state.newest, lost);
+    const place = this.state.watermark.at;
+    const unread = await unreadOf(take.log, spot, this.state.newest, lost);
     if (this.#phase === 'lost' || this.#phase === 'given') return; // the next owner finds the same
-    this.#state.cut(unread.from);
+    this.state.cut(unread.from);
     retained.cut(unread.from);
     if (this.#phase !== 'owned') return; // the next owner resumes there
-    take.notices.emit(cutNotice({ ...spot, place, unread, lost, known: this.#state.newest !== undefined, reason }));
-    this.#state.forgetNewest();
+    take.notices.emit(cutNotice({ ...spot, place, unread, lost, known: this.state.newest !== undefined, reason }));
+    this.state.forgetNewest();
     this.#lose();
     this.parts.again(this.owned, { ...this.#progress(), ahead: true });
   }

@@ -1,7 +1,8 @@
 /** Counts the messages of a queue at this instance, and describes its state for operators. */
 import type { Message } from '../message';
 import { unreadable } from '../message';
-import type { ConsumerParts, EntryLimits, Queue, QueueStats, Retrying, Unserved } from '../types';
+import type { ConsumerParts, EntryLimits, Queue, QueueBacklog, QueueStats, Retrying, Unserved } from '../types';
+import type { Watermark } from '../progress/watermark';
 import { runningIn } from './attempt';
 import type { Lanes } from './lane';
 import { Load, type LoadState } from './load';
@@ -11,6 +12,7 @@ import { sumUp } from './unserved';
 interface Owned {
   readonly number: number;
   readonly next: number;
+  readonly state: { readonly watermark: Pick<Watermark, 'at' | 'unsettled'> };
   readonly running: ReadonlySet<Message>;
   readonly unserved: Iterable<Unserved>;
 }
@@ -77,6 +79,41 @@ export class QueueCounts {
       limits,
       retrying: retryingIn(lanes.later()),
     };
+  }
+
+  async backlog(): Promise<QueueBacklog> {
+    const { lanes, take } = this.parts;
+    const backoff = new Map<string, number>();
+    for (const { entry } of lanes.later()) backoff.set(entry, (backoff.get(entry) ?? 0) + 1);
+    const [unread, oldest] = await Promise.all([
+      lanes.waiting > 0 ? this.#unread().catch(() => 0) : 0,
+      this.#oldest().catch(() => undefined),
+    ]);
+    return {
+      waiting: lanes.waiting + unread,
+      oldestMs: oldest === undefined ? null : Math.max(0, take.clock.now() - oldest),
+      entries: this.#limits().map(({ entry, running, concurrency: limit }) => {
+        return { entry, running, limit, inBackoff: backoff.get(entry) ?? 0 };
+      }),
+    };
+  }
+  /** Returns the messages in the log that are not read yet. The share of a listener in its topic is estimated. */
+  async #unread(): Promise<number> {
+    const { take, queue, partitions } = this.parts;
+    let records = 0;
+    for (const { partition, end } of await take.log.bounds(queue.topic.name))
+      records += Math.max(0, end - (partitions.get(partition)?.next ?? end));
+    return Math.round(records * this.#state().share);
+  }
+  /** Returns the time at which the log accepted the oldest message that is not settled. */
+  async #oldest(): Promise<number | undefined> {
+    const { take, queue, partitions } = this.parts;
+    const open = [...partitions.values()].flatMap(({ number: partition, state: { watermark } }) =>
+      watermark.unsettled > 0 ? { partition, offset: watermark.at } : [],
+    );
+    const max = { messages: 1, bytes: 1 };
+    const found = await Promise.all(open.map((place) => take.log.peek(queue.topic.name, place, max)));
+    return found.flatMap(([first]) => first?.timeMs ?? []).toSorted((one, other) => one - other)[0];
   }
 
   #limits() {
