@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { fromCaller } from './delivery/call-site';
 import { randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
-import { allEnded, type Closable } from './base/lifecycle';
+import { allEnded } from './base/lifecycle';
 import { openNotices, type Notices } from './base/notices';
 import { configError } from './base/options';
 import { buildBus } from './bus/bus';
@@ -15,7 +15,7 @@ import type { BusGiven, BusValues } from './options';
 import { CONTRACT, type AnyContract } from './contract/types';
 import { checkName } from './format/names';
 import type { Around, Look, Made } from './open-servers';
-import { registeredTracing } from './telemetry/registered';
+import { registeredMetrics, registeredTracing } from './telemetry/registered';
 import { logToStderr } from './telemetry/stderr';
 
 /**
@@ -81,13 +81,20 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
     logToStderr({ notices, level: values.logLevel, format: values.logFormat, fields });
   }
   const server = health ? await openHealth(notices, values) : undefined;
+  const metrics = look ? undefined : await registeredMetrics(notices);
+  /** Ends what watches the bus. */
+  async function unwatch(): Promise<void> {
+    metrics?.stop();
+    await server?.close();
+  }
   try {
     const tracing = await registeredTracing(self.instance, notices);
-    const opened = await openBusOf({ values, self, notices, incoming, tracing, signal, look, server });
+    const opened = await openBusOf({ values, self, notices, incoming, tracing, signal, look, unwatch });
     server?.serves(opened.bus);
+    metrics?.measures(opened.bus);
     return opened;
   } catch (error) {
-    await server?.close();
+    await unwatch();
     throw error;
   }
 }
@@ -97,11 +104,11 @@ interface Given extends Pick<BusParts, 'self' | 'notices' | 'tracing'> {
   readonly incoming: BusParts['middleware'];
   readonly signal: AbortSignal | undefined;
   readonly look: Look | undefined;
-  /** Closed with the bus. */
-  readonly server: Closable | undefined;
+  /** Called when the bus closes. */
+  readonly unwatch: () => Promise<void>;
 }
 async function openBusOf(given: Given): Promise<WithPorts> {
-  const { values, self, notices, incoming, tracing, signal, look, server } = given;
+  const { values, self, notices, incoming, tracing, signal, look, unwatch } = given;
   const around = {
     clock: systemClock,
     random: systemRandom,
@@ -126,7 +133,7 @@ async function openBusOf(given: Given): Promise<WithPorts> {
     middleware: incoming,
     tracing,
     timings: { ...values, lingerMs },
-    closePorts: () => allEnded('closing the ports', [ports.closePorts(), ...(server ? [server.close()] : [])]),
+    closePorts: () => allEnded('closing the ports', [ports.closePorts(), unwatch()]),
   };
   const { bus, opened } = buildBus(parts);
   try {

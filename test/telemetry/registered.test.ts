@@ -36,6 +36,6 @@ test('a package that cannot be loaded is reported, and the bus works without spa
   const { notices, messages } = open();
   expect(await registeredTracing('web#1', notices)).toBeUndefined();
   expect(messages).toEqual([
-    "no spans are created, since @opentelemetry/api cannot be loaded: Cannot find module '@opentelemetry/api'",
+    "OpenTelemetry gets no spans, since @opentelemetry/api cannot be loaded: Cannot find module '@opentelemetry/api'",
   ]);
 });
