@@ -70,6 +70,11 @@ export const limits = {
   idWindowRecords: 10_000,
   /** Time between two such records, by the log, in ms. A sender retries within it after an unknown outcome. */
   idWindowMs: 600_000,
+  /**
+   * Records that a new owner of a partition reads back at most, to recognize the copies that a spool sends. Reading
+   * them takes about a second.
+   */
+  recalledRecordsMax: 50_000,
   /** Senders in each commit, with their last position. They take about 1 KB in every commit. */
   committedSendersMax: 64,
 } as const;

@@ -32,9 +32,16 @@ export interface OutputOptions {
   readonly caughtUp: () => Promise<void> | undefined;
   /** Writes to stderr. */
   readonly warn: (text: string) => void;
+  /** True when stderr is a terminal, on which a line can be replaced. */
+  readonly isLive: boolean;
 }
 
+/** Returns to the start of the line in a terminal, and clears it. */
+const clearLine = '\r\u001b[K';
+
 export class Output {
+  #hasProgress = false;
+
   constructor(private readonly options: OutputOptions) {}
 
   get form(): Form {
@@ -51,12 +58,31 @@ export class Output {
     return this.form === 'table';
   }
 
+  /** True when {@link Output.progress} replaces its line. Elsewhere each call adds one. */
+  get isLive(): boolean {
+    return this.options.isLive;
+  }
+
   /** Writes a line of data to stdout. */
   line(text: string): void {
+    this.#endProgress();
     this.options.write(`${text}\n`);
+  }
+  /** Writes a line about the progress to stderr. On a terminal, the next output replaces it; undefined removes it. */
+  progress(text: string | undefined): void {
+    if (text !== undefined && !this.options.isLive) return this.note(text);
+    this.#endProgress();
+    if (text === undefined) return;
+    this.options.warn(oneLine(text).slice(0, this.width - 1));
+    this.#hasProgress = true;
+  }
+  #endProgress(): void {
+    if (this.#hasProgress) this.options.warn(clearLine);
+    this.#hasProgress = false;
   }
   /** Writes a message about the data to stderr. */
   note(text: string): void {
+    this.#endProgress();
     const lines = this.forPeople ? wrap(text, this.width) : [oneLine(text)];
     for (const line of lines) this.options.warn(`${line}\n`);
   }

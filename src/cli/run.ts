@@ -32,7 +32,10 @@ export interface Desk extends LocalDesk {
 /** The functions that a verb uses which opens no bus. */
 export interface LocalDesk {
   readonly out: Output;
-  /** Aborts when the user stops the command, or when the reader of the output closes the pipe. */
+  /**
+   * Aborts when the user stops the command, or when the reader of the output closes the pipe. For a verb that ends by
+   * itself it also aborts at `--timeout`, with the reason TooSlow.
+   */
   readonly signal: AbortSignal;
   readonly nowMs: () => number;
   /**
@@ -119,6 +122,8 @@ function deskOf(options: Everywhere, how: How) {
   const given = options.timeout === undefined ? undefined : duration('--timeout', options.timeout);
   const limitMs = how.limitMs ?? given ?? limitMsDefault;
   const stop = stopped();
+  if (how.stopsItself && given !== undefined)
+    void sleep(systemClock, given, stop.signal).then(() => stop.abort(tooSlow(given)));
   const nowMs = (): number => systemClock.now();
   const confirm = (question: string): Promise<boolean> => ask(question, options.yes ?? false, stop.signal);
   return { limitMs, stop, desk: { out, signal: stop.signal, nowMs, confirm, operator: operator() } };
@@ -140,7 +145,7 @@ async function withoutBus(options: Everywhere, how: How, verb: LocalVerb): Promi
   const { limitMs, stop, desk } = deskOf(options, how);
   const work = verb(desk);
   work.catch(() => undefined); // an error after the race has ended must not become an unhandled rejection
-  return how.stopsItself ? work : Promise.race([work, stop.early, tooLong(limitMs)]);
+  return how.stopsItself ? ended(work, stop) : Promise.race([work, stop.early, tooLong(limitMs)]);
 }
 
 async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> {
@@ -154,13 +159,19 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
   try {
     const work = verb({ ...desk, inspector, parts, bus, settings });
     work.catch(() => undefined); // an error after the race has ended must not become an unhandled rejection
-    return how.stopsItself ? await work : await Promise.race([work, stop.early, tooLong(limitMs)]);
+    return how.stopsItself ? await ended(work, stop) : await Promise.race([work, stop.early, tooLong(limitMs)]);
   } catch (error) {
     if (isBusError(error, 'Unreachable')) limitOfCloseMs = closeUnansweredMs;
     throw error;
   } finally {
     await Promise.race([inspection.close(), sleep(systemClock, limitOfCloseMs)]);
   }
+}
+
+/** Returns the exit code of a verb that ends by itself. A verb does not distinguish a signal from `--timeout`. */
+async function ended(work: Promise<Exit>, { signal }: Stop): Promise<Exit> {
+  const exit = await work;
+  return exit === exits.interrupted && signal.reason instanceof TooSlow ? exits.timedOut : exit;
 }
 
 /** Returns a function that writes each different message once to stderr, up to a maximum. */
@@ -176,12 +187,17 @@ export function describeOnce(): (message: string) => void {
 async function tooLong(limitMs: number): Promise<never> {
   if (limitMs === Infinity) return new Promise<never>(() => undefined);
   await sleep(systemClock, limitMs);
-  throw new TooSlow(`no result within ${limitMs} ms. Raise the limit with --timeout`);
+  throw tooSlow(limitMs);
+}
+function tooSlow(limitMs: number): TooSlow {
+  return new TooSlow(`no result within ${limitMs} ms. Raise the limit with --timeout`);
 }
 
 interface Stop {
   readonly signal: AbortSignal;
-  /** Resolves with the exit code when `signal` aborts. */
+  /** Aborts the signal without a signal of the user. */
+  readonly abort: (reason: Error) => void;
+  /** Resolves with the exit code when the user stops the command. */
   readonly early: Promise<Exit>;
 }
 
@@ -203,7 +219,7 @@ function stopped(): Stop {
       });
     }
   });
-  return { signal: controller.signal, early };
+  return { signal: controller.signal, abort: (reason) => controller.abort(reason), early };
 }
 
 const forms: readonly string[] = ['table', 'json', 'jsonl'] satisfies Form[];
@@ -220,6 +236,7 @@ function outputOf({ output, json, raw }: Everywhere): Output {
     write: (text) => void stdout.write(text),
     caughtUp: () => (stdout.writableNeedDrain ? new Promise((resolve) => stdout.once('drain', resolve)) : undefined),
     warn: (text) => void stderr.write(text),
+    isLive: stderr.isTTY,
   });
 }
 

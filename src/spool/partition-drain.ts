@@ -2,6 +2,7 @@
 import { sleep, type Clock } from '../base/clock';
 import { errorMessage, isBusError, outlookOf, type BusError } from '../base/errors';
 import { deferred, onAbort } from '../base/lifecycle';
+import { withSentAfter } from '../format/sent-after';
 import {
   OutOfRangeError,
   PartialAppendError,
@@ -11,7 +12,7 @@ import {
   type Place,
   type Stored,
 } from '../ports/log';
-import { addRefused, addShipped, decodeShipped, encodeShipped, nothingShipped, type Shipped } from './shipped';
+import { addRefused, addShipped, decodeShipped, encodeShipped, endOf, nothingShipped, type Shipped } from './shipped';
 
 /** Limits of a list. It fits into one batch of the producer, so that it is written as a whole. */
 const listRecordsMax = 1_000;
@@ -35,7 +36,7 @@ export interface PartitionDrainParts {
   readonly topic: string;
   /** Log of the servers. */
   readonly log: Pick<Log, 'append'>;
-  readonly local: Pick<Log, 'trim'>;
+  readonly local: Pick<Log, 'bounds' | 'trim'>;
   /**
    * Resolves when the topic exists at the servers. Rejects if it cannot be created, or differs. The result is
    * remembered, unless the topic can have been deleted or changed.
@@ -54,6 +55,8 @@ export interface PartitionDrainParts {
 export class PartitionDrain {
   readonly #stopped = new AbortController();
   #shipped: Shipped;
+  /** End of the partition at the start. An earlier owner can have sent any record below it that is not committed. */
+  #takenEnd: number | undefined;
   #next: number;
   /** Offset below which everything is committed. */
   #committed: number;
@@ -113,6 +116,8 @@ export class PartitionDrain {
   }
 
   async #step(): Promise<void> {
+    this.#takenEnd ??= await this.#end();
+    if (this.#next >= this.#takenEnd) this.#shipped = { ...this.#shipped, after: endOf(this.#shipped) };
     const messages = Math.max(listRecordsMin, Math.min(listRecordsMax, Math.floor(sendingMax / this.parts.owned())));
     const records = await this.owned.read(this.#next, { messages, bytes: listBytesMax }, this.#stopped.signal);
     const last = records.at(-1);
@@ -120,6 +125,11 @@ export class PartitionDrain {
     this.parts.failing(this.owned.partition, undefined);
     this.#next = last.offset + 1;
     this.parts.sent(this.owned.partition, this.#next, this.#shipped);
+  }
+
+  async #end(): Promise<number> {
+    const { topic, local } = this.parts;
+    return (await local.bounds(topic)).find(({ partition }) => partition === this.owned.partition)?.end ?? 0;
   }
 
   /** Handles a read that failed. */
@@ -182,10 +192,15 @@ export class PartitionDrain {
 
   /** Resolves to undefined when this drain is stopped. The append can then still be written. */
   #append(records: readonly Stored[]): Promise<readonly Place[] | undefined> {
-    const reason = `the brokers have not acknowledged them for ${lateMs / 1_000} s`;
-    const late = this.parts.clock.after(lateMs, () => this.parts.failing(this.owned.partition, reason));
+    const { partition } = this.owned;
     const { topic, log } = this.parts;
-    return this.#unlessStopped(log.append(topic, records, { isImmutable: true })).finally(() => late.cancel());
+    const reason = `the brokers have not acknowledged them for ${lateMs / 1_000} s`;
+    const late = this.parts.clock.after(lateMs, () => this.parts.failing(partition, reason));
+    const after = String(this.#shipped.after);
+    const marked = records.map(({ key, value, headers }) => {
+      return { partition, key, value, headers: withSentAfter(headers, after) };
+    });
+    return this.#unlessStopped(log.append(topic, marked, { isImmutable: true })).finally(() => late.cancel());
   }
   /** Resolves like `work`, or to undefined when this drain is stopped before. */
   #unlessStopped<T>(work: Promise<T>): Promise<T | undefined> {

@@ -11,7 +11,7 @@ import type { BrokerClient } from '../../src/kafka/client/broker-client';
 import type { Batch } from '../../src/kafka/protocol/types';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/progress/watermark';
 import { openIdWindow, type MakeIdWindow } from '../../src/delivery/id-window';
-import type { MakeFilter } from '../../src/work/progress/duplicate-filter';
+import { openFilter, type MakeFilter } from '../../src/work/progress/duplicate-filter';
 import { Retained } from '../../src/work/progress/retained';
 import { openUnkept, type MakeUnkept } from '../../src/work/progress/unkept';
 import type { Dice } from './dice';
@@ -62,7 +62,25 @@ const commitMax: MakeWatermark = (at, ...begin) => {
 };
 
 /** Handles duplicates in a partition twice. */
-const noFilter: MakeFilter = () => ({ fresh: () => true, forget: () => undefined, senders: () => [] });
+const noFilter: MakeFilter = () => ({
+  fresh: () => true,
+  knows: () => false,
+  recall: () => undefined,
+  forget: () => undefined,
+  senders: () => [],
+});
+
+/** The senders for which a commit has no room are not read back. */
+const committedSenders: MakeFilter = (senders) => {
+  const inner = openFilter(senders);
+  return {
+    fresh: (incarnation, position, timeMs) => inner.fresh(incarnation, position, timeMs),
+    knows: (incarnation) => inner.knows(incarnation),
+    recall: () => undefined,
+    forget: (incarnation, position) => inner.forget(incarnation, position),
+    senders: () => inner.senders(),
+  };
+};
 
 /** The ids of messages that earlier owners have handled are not read back. */
 const memoryIds: MakeIdWindow = () => {
@@ -152,6 +170,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   'commit-first': { makeWatermark: commitFirst },
   'commit-max': { makeWatermark: commitMax },
   'no-filter': { makeFilter: noFilter },
+  'committed-senders': { makeFilter: committedSenders, spool: {} },
   'two-owners': { log: twoOwners },
   'lost-wakeup': { log: lostWakeup },
   'surely-not': { log: surelyNot },

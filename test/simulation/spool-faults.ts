@@ -2,7 +2,7 @@
 import { sleep, type Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
 import type { Fault, Operation } from '../../src/memory';
-import { PartialAppendError, type Append, type Place } from '../../src/ports/log';
+import { PartialAppendError, type Append, type Log, type Place } from '../../src/ports/log';
 import type { Dice } from './dice';
 import type { Ledger } from './ledger';
 import type { ServerLog } from './spool-plants';
@@ -40,6 +40,15 @@ const broken = (call: string): BusError =>
 const notAllowed = (): BusError => new BusError('NotAllowed', 'the user cannot write', { what: 'WRITE' });
 const diskFull = (): BusError =>
   new BusError('DiskFull', 'the disk is full', { outcome: 'not-sent', path, freeBytes: 0, neededBytes: 1 });
+
+/** How much more often a list is torn than another call of the log of a machine fails. */
+const tornPerCall = 4;
+/** A list of which a part is written. The call ends with the error, or ends its process. */
+export interface Torn {
+  readonly written: readonly Append[];
+  readonly error: BusError;
+  readonly ends: boolean;
+}
 
 const writes = new Set(['append', 'commit', 'ensure']);
 
@@ -94,6 +103,27 @@ export class SpoolFaults {
     return this.#note(operation, `spool ${kind}`, { error: broken(operation.call), done });
   }
 
+  /**
+   * Returns the records that are written of a list whose process or disk fails in the middle. The embedded log writes up
+   * to 1,000 records of a partition in one transaction, and LMDB keeps a transaction as a whole. So each partition keeps
+   * the first records of a longer list, and no record is torn.
+   */
+  tear(process: string, records: readonly Append[]): Torn | undefined {
+    const { dice, plan } = this.parts;
+    if (!this.#isOn || records.length < 2 || !dice.chance(tornPerCall * plan.perLocalCall)) return undefined;
+    const kept = new Map<number, number>();
+    for (const { partition } of records) kept.set(partition, (kept.get(partition) ?? 0) + 1);
+    for (const [partition, count] of kept) kept.set(partition, dice.whole(0, count));
+    const written = records.filter(({ partition }) => {
+      const left = kept.get(partition) ?? 0;
+      kept.set(partition, left - 1);
+      return left > 0;
+    });
+    const error = broken('append');
+    this.#note({ process, call: 'append' }, 'spool torn list', { error, done: true });
+    return { written, error, ends: dice.chance(0.5) };
+  }
+
   /** Returns the fault of a call of a process of a machine to the servers. */
   server(operation: Operation): Fault | undefined {
     const { dice, plan, nowMs } = this.parts;
@@ -120,11 +150,26 @@ export class SpoolFaults {
     return this.#note(operation, 'spool crash', dice.pick<Fault>(['crash-before', 'crash-after']));
   }
 
-  #note({ process, call }: Operation, what: string, fault: Fault): Fault {
+  #note({ process, call }: Pick<Operation, 'process' | 'call'>, what: string, fault: Fault): Fault {
     this.parts.ledger.note(`${what} at ${call} of ${process}`);
     this.parts.ledger.count(`fault ${what}`);
     return fault;
   }
+}
+
+/** Returns the log of a machine whose lists can be torn. `crash` ends the process. */
+export function tornLists(log: Log, tear: (records: readonly Append[]) => Torn | undefined, crash: () => void): Log {
+  return {
+    ...log,
+    async append(topic, records) {
+      const torn = tear(records);
+      if (!torn) return log.append(topic, records);
+      if (torn.written.length > 0) await log.append(topic, torn.written);
+      if (!torn.ends) throw torn.error;
+      crash();
+      return new Promise(() => undefined);
+    },
+  };
 }
 
 /** Returns the log of the servers as a process reaches it: it waits for a limited time, and can name refused records. */

@@ -1,16 +1,17 @@
 /** A machine with a spool: its log, and its processes, which send, crash, freeze, leave and are started again. */
 import { sleep, type Clock } from '../../src/base/clock';
-import { errorMessage } from '../../src/base/errors';
+import { errorMessage, isBusError } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
 import { incarnation } from '../../src/format/id';
 import type { MemoryProcess, MemoryWorld } from '../../src/memory';
+import { drainGroup } from '../../src/spool/drain';
 import { openSpool, type Spool } from '../../src/spool/spool';
 import { openSender } from '../../src/work/submit';
 import type { Sender } from '../../src/work/types';
 import type { Dice } from './dice';
 import type { Ledger } from './ledger';
-import { serverLog, type SpoolFaultPlan } from './spool-faults';
+import { serverLog, tornLists, type SpoolFaultPlan, type SpoolFaults } from './spool-faults';
 import { recordBytesMax, type SpoolJudge } from './spool-judge';
 import type { SpoolPlant } from './spool-plants';
 import { SpoolWatch } from './spool-watch';
@@ -27,14 +28,18 @@ export interface SpoolScene {
   readonly keys: readonly [string, ...string[]];
   /** Number of jobs that are sent before the faults have ended, at most. */
   readonly jobsMax: number;
+  /** True if each job has a sender of its own. */
+  readonly hasShortSenders: boolean;
   /** `calm`: the faults have ended · `over`: no job is sent · `closing`: no process is started. */
   phase: 'faults' | 'calm' | 'over' | 'closing';
   /** Number of processes that were started on all machines. */
   starts: number;
   readonly note: (what: string) => void;
+  /** See {@link SpoolFaults.tear}. */
+  readonly tear: SpoolFaults['tear'];
 }
 
-/** Fewer than the senders that a commit carries, so that the workers remember all of them. */
+/** Most processes that are started during the faults. */
 const startsMax = 50;
 
 /** A place for one process: one that ends is followed by another one. */
@@ -50,6 +55,10 @@ export interface Process {
   readonly server: MemoryProcess;
   spool: Spool | undefined;
   sender: Sender | undefined;
+  /** Opens a further sender of the process. */
+  makeSender: (() => Sender) | undefined;
+  /** Number of further senders. */
+  senders: number;
   isLeaving: boolean;
 }
 
@@ -83,7 +92,8 @@ export class Machine {
     if (++scene.starts > startsMax && scene.phase === 'faults') return;
     const name = `${this.name}p${slot.number}x${++slot.starts}`;
     const [local, server] = [this.world.process(name), scene.servers.process(name)];
-    const process: Process = { name, slot, local, server, spool: undefined, sender: undefined, isLeaving: false };
+    const none = { spool: undefined, sender: undefined, makeSender: undefined, senders: 0 };
+    const process: Process = { name, slot, local, server, ...none, isLeaving: false };
     slot.current = process;
     this.processes.set(name, process);
     scene.note(`${name} starts`);
@@ -115,29 +125,40 @@ export class Machine {
       clock,
       notices,
       log: plant?.servers?.(watched.servers, clock) ?? watched.servers,
-      local: plant?.local?.(watched.local, clock) ?? watched.local,
+      local: tornLists(
+        plant?.local?.(watched.local, clock) ?? watched.local,
+        (records) => this.scene.tear(name, records),
+        () => this.crash(process),
+      ),
       bytesMax: 1024 ** 3,
       topicShare: 0.5,
     });
-    process.sender = openSender({
-      clock,
-      random: servers.random,
-      notices,
-      scopes: openScopes(),
-      log: server.log,
-      self: { module: 'web', instance: `web#${name}` },
-      ns: 't',
-      incarnation: incarnation(servers.random),
-      reached: 'disk',
-      spool: plant?.outbox?.(process.spool) ?? process.spool,
-    });
-    return process.sender;
+    const outbox = plant?.outbox?.(process.spool) ?? process.spool;
+    process.makeSender = () =>
+      openSender({
+        clock,
+        random: servers.random,
+        notices,
+        scopes: openScopes(),
+        log: server.log,
+        self: { module: 'web', instance: `web#${name}` },
+        ns: 't',
+        incarnation: incarnation(servers.random),
+        reached: 'disk',
+        spool: outbox,
+      });
+    return (process.sender = process.makeSender());
   }
 
-  #send({ name }: Process, sender: Sender): void {
-    const { dice, keys, judge } = this.scene;
+  #send(process: Process, sender: Sender): void {
+    const { dice, keys, judge, hasShortSenders } = this.scene;
+    const { name, makeSender } = process;
     const count = dice.pick([1, 1, 1, 2, 5]);
     const drafts = Array.from({ length: count }, () => ({ key: dice.pick(keys), isLarge: dice.chance(0.02) }));
+    if (hasShortSenders && makeSender) {
+      for (const draft of drafts) void judge.send(this.name, `${name}s${++process.senders}`, makeSender(), [draft], {});
+      return;
+    }
     const waits = dice.chance(0.1) && !drafts.some(({ isLarge }) => isLarge);
     void judge.send(
       this.name,
@@ -165,6 +186,14 @@ export class Machine {
     clock.after(dice.whole(5, phase === 'faults' ? 8_000 : 1_000), () => {
       if (!slot.current && this.scene.phase !== 'closing') this.#start(slot);
     });
+  }
+  /** Moves the partitions of the drain to other processes, if the first message has created the topic. */
+  rebalance(topic: string): void {
+    try {
+      this.world.rebalance(drainGroup, topic);
+    } catch (error) {
+      if (!isBusError(error, 'Config')) throw error;
+    }
   }
   crashAll(): void {
     for (const process of this.alive) this.crash(process);

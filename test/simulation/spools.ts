@@ -1,8 +1,9 @@
 /**
- * Machines with a spool each, in front of servers that are away, slow, or lose answers. Processes crash at any call,
- * freeze, and hand the drain over. Workers at the servers handle each accepted job once, in the order of its sender and
- * key; a job that the servers refuse for good is parked on its machine.
+ * Machines with a spool each, in front of servers that are away, slow, or lose answers. Processes crash at any call, in
+ * the middle of a list too, freeze, and hand the drain over. Workers at the servers handle each accepted job once, in
+ * the order of its sender and key; a job that the servers refuse for good is parked on its machine.
  */
+import { limits } from '../../src/base/limits';
 import { openNotices } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
@@ -27,6 +28,12 @@ const closeMsMax = 40_000;
 /** Time after the faults in which the last jobs are sent, and in which delayed copies arrive. */
 const calmMs = 5_000;
 const copiesMs = 60_000;
+/**
+ * Share of the runs in which each job has a sender of its own, as `busbar submit` from cron does, and all have one key.
+ * There are then more senders than a commit of the workers carries.
+ */
+const manyChance = 0.15;
+const jobsMany = 2 * limits.committedSendersMax;
 const all = { messages: 1_000_000, bytes: Infinity };
 
 export async function playSpools(seed: number, ledger: Ledger, plant: Plant | undefined): Promise<void> {
@@ -40,6 +47,7 @@ class Scene {
   readonly #shared: SpoolScene;
   readonly #faults: SpoolFaults;
   readonly #machines: readonly [Machine, ...Machine[]];
+  readonly #handOverChance: number;
   #workers = 0;
 
   constructor(
@@ -49,6 +57,8 @@ class Scene {
   ) {
     const clock = this.#clock;
     const d = (this.#dice = dice(seed, 12));
+    const isMany = dice(seed, 13).chance(manyChance);
+    this.#handOverChance = isMany ? 0.3 : 0.05;
     const random = seededRandom(seed);
     const delays = (chance: number, ...maxMs: readonly [number, ...number[]]): Partial<WorldOptions> =>
       d.chance(chance) ? { delays: { minMs: 0, maxMs: d.pick(maxMs) } } : {};
@@ -67,11 +77,13 @@ class Scene {
       servers,
       plan: drawSpoolFaults(d),
       plant: plant?.spool,
-      keys: [d.pick(hotKeys), ...Array.from({ length: d.whole(0, 4) }, () => d.pick(hotKeys))],
-      jobsMax: d.whole(20, 120),
+      keys: [d.pick(hotKeys), ...Array.from({ length: isMany ? 0 : d.whole(0, 4) }, () => d.pick(hotKeys))],
+      jobsMax: isMany ? d.whole(jobsMany, 2 * jobsMany) : d.whole(20, 120),
+      hasShortSenders: isMany,
       phase: 'faults',
       starts: 0,
       note: (what) => ledger.note(`spool at ${Math.round(clock.mono())}: ${what}`),
+      tear: (process, records) => this.#faults.tear(process, records),
     };
     const machine = (n: number): Machine => {
       const stateBytesMax = 65_536; // as the embedded log
@@ -105,7 +117,7 @@ class Scene {
     while (clock.mono() < faultsMs) {
       await clock.advance(this.#dice.whole(100, 4_000));
       if (this.#dice.chance(0.5)) this.#befall();
-      if (this.#dice.chance(0.05)) workers = await this.#handOver(workers);
+      if (this.#dice.chance(this.#handOverChance)) workers = await this.#handOver(workers);
     }
     await this.#heal();
     const isDone = await clock.runUntil(() => judge.owed === 0, settledWithinMs);
@@ -169,7 +181,7 @@ class Scene {
     if (what === 'away') return this.#faults.away(forMs);
     if (what === 'refuse') return this.#faults.refuse(forMs);
     if (what === 'full') return this.#faults.fill(machine.name, Math.min(forMs, 3_000));
-    if (what === 'rebalance') return machine.world.rebalance(drainGroup, topic.name);
+    if (what === 'rebalance') return machine.rebalance(topic.name);
     if (what === 'machine') return machine.crashAll();
     if (!process || process.isLeaving) return;
     if (what === 'crash') return machine.crash(process);

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { systemClock, systemRandom } from '../../src/base/clock';
+import { BusError } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
 import { openKafkaLogOnly } from '../../src/kafka/open';
 import type { Topic } from '../../src/ports/log';
@@ -58,6 +59,67 @@ kafkaSuite('the drain of a spool on a cluster', (suite) => {
     expect(rows((await drain()).out)).toMatchObject([{ SENT: '0', LEFT: '0' }]);
     expect((await k.run(['spool', '--dir', dir()])).code).toBe(0);
   });
+
+  test.each(['SIGINT', 'SIGKILL'] as const)(
+    'is stopped by %s in the middle, and the next run sends the rest in order',
+    async (signal) => {
+      const topic = topicOf(signal.toLowerCase());
+      const count = 60_000;
+      const padding = 'x'.repeat(1_000);
+      const away = new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 });
+      const { spool, close } = await openSpoolIn(dir(), suite.namespace, {
+        ensure: () => Promise.reject(away),
+        append: () => Promise.reject(away),
+      });
+      await spool.ensure(topic);
+      for (let n = 0; n < count; n += 1_000) {
+        const list = Array.from({ length: 1_000 }, (_, i) => jobRecord(n + i));
+        await spool.append(
+          topic.name,
+          list.map((record) => ({ ...record, headers: { ...record.headers, padding } })),
+        );
+      }
+      await close();
+
+      const kafka = openLog();
+      try {
+        const args = ['drain', '--dir', dir(), '--ns', suite.namespace, '--brokers', suite.cluster.brokers];
+        const running = k.start(args);
+        const isThere = async (): Promise<boolean> =>
+          (await kafka.log.topics()).some(({ name }) => name === topic.name);
+        await until(
+          async () => (await isThere()) && (await kafka.log.bounds(topic.name))[0]!.end > 0,
+          60_000,
+          'a list',
+        );
+        running.child.kill(signal);
+        const { code, out } = await running.ended;
+        const [{ SENT = '0', LEFT = '0' } = {}] = signal === 'SIGINT' ? rows(out) : [];
+        if (signal === 'SIGINT') {
+          expect([code, Number(SENT) + Number(LEFT)]).toEqual([130, count]);
+          expect(Number(LEFT)).toBeGreaterThan(0);
+        }
+        const rest = await drain();
+        const [{ SENT: sentThen = '' } = {}] = rows(rest.out);
+        expect(rest.code).toBe(0);
+        if (signal === 'SIGINT') expect(Number(sentThen)).toBe(Number(LEFT));
+
+        const { end } = (await kafka.log.bounds(topic.name))[0]!;
+        const numbers: number[] = [];
+        for (let offset = 0; offset < end;) {
+          const records = await kafka.log.peek(topic.name, { partition: 0, offset }, { messages: 5_000, bytes: 1e7 });
+          for (const { value } of records) numbers.push((JSON.parse(String(value)) as { readonly n: number }).n);
+          offset = (records.at(-1)?.offset ?? end) + 1;
+        }
+        let last = -1;
+        const handled = numbers.filter((n) => n > last && (last = n) >= 0);
+        expect(handled).toEqual(Array.from({ length: count }, (_, n) => n));
+        if (signal === 'SIGINT') expect(numbers.length - count).toBeLessThanOrEqual(1_000); // a list in flight
+      } finally {
+        await kafka.close();
+      }
+    },
+  );
 
   test("ends with the reason when topics: 'verify' does not create the topic, and keeps everything", async () => {
     const topic = topicOf('missing');

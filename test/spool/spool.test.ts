@@ -126,7 +126,7 @@ describe("until 'broker'", () => {
     const found = one.spool.forwarded(work.name, [place!], 5_000);
     found.catch(() => undefined);
     await clock.advance(1_000);
-    await expect(found).rejects.toMatchObject({ code: 'Config', message: expect.stringContaining('200 bytes') });
+    await expect(found).rejects.toMatchObject({ code: 'Config', message: expect.stringContaining('206 bytes') });
   });
 });
 

@@ -1,30 +1,25 @@
 /** Implements `busbar drain`, which sends what waits in the spool of a machine to the brokers. */
 import type { Emptied } from '../../inspect';
-import { exits, type Exit } from '../exit';
+import { exits, TooSlow, type Exit } from '../exit';
 import { describeOnce, type LocalDesk } from '../run';
-import { count, oneLine, plural } from '../words';
+import { age, count, oneLine, plural } from '../words';
 import type { SpoolOptions } from './spool';
 
-/** Interval of the lines about the progress on a terminal. */
-const lineMs = 1_000;
+/** Interval of the progress on a terminal, where one line is replaced, and elsewhere, where lines are added. */
+const liveMs = 250;
+const lineMs = 10_000;
 
-export async function drain({ out, signal, nowMs }: LocalDesk, { dir }: SpoolOptions): Promise<Exit> {
+export async function drain(desk: LocalDesk, { dir }: SpoolOptions): Promise<Exit> {
+  const { out, signal } = desk;
   const { drainSpool } = await import('../../inspect');
-  let saidMs = nowMs();
-  const progress = (state: Emptied): void => {
-    if (!out.forPeople || state.left === 0 || nowMs() - saidMs < lineMs) return;
-    saidMs = nowMs();
-    const why = state.reason === null ? '' : `: ${oneLine(state.reason)}`;
-    out.note(`${count(state.sent)} sent, ${count(state.left)} left${why}`);
-  };
   const { sent, left, refused, reason } = await drainSpool(dir, {
     signal,
-    progress,
+    progress: reporter(desk),
     waiting: describeOnce(),
     onNotice(notice) {
       if (notice.type === 'dropped') out.note(`${oneLine(notice.what)} is skipped: ${oneLine(notice.reason)}`);
     },
-  });
+  }).finally(() => out.progress(undefined));
   if (out.forPeople) out.line(`sent ${plural(sent, 'message')}, ${count(left)} left`);
   else if (out.form === 'lines') {
     const columns = [
@@ -40,7 +35,26 @@ export async function drain({ out, signal, nowMs }: LocalDesk, { dir }: SpoolOpt
     out.next('busbar spool');
   }
   if (left === 0) return refused > 0 ? exits.failed : exits.done;
-  if (signal.aborted) return exits.interrupted;
+  if (signal.aborted) {
+    const why = signal.reason instanceof TooSlow ? 'the time of --timeout is over' : 'interrupted';
+    out.note(`${why}: ${plural(left, 'message')} stay in the spool. Send them with the same command`);
+    return exits.interrupted;
+  }
   out.note(`${plural(left, 'message')} cannot be sent: ${reason ?? 'the brokers acknowledged none for 30 s'}`);
   return exits.failed;
+}
+
+/** Returns a function that shows the progress: what was sent, how fast, and how long the rest takes at this rate. */
+function reporter({ out, nowMs }: LocalDesk): (progress: Emptied) => void {
+  const startMs = nowMs();
+  let saidMs = startMs;
+  return ({ sent, left, reason }) => {
+    const atMs = nowMs();
+    if (left === 0 || atMs - saidMs < (out.isLive ? liveMs : lineMs)) return;
+    saidMs = atMs;
+    const perSecond = (1_000 * sent) / (atMs - startMs);
+    const rate = sent === 0 ? '' : `, ${count(Math.round(perSecond))}/s, about ${age((1_000 * left) / perSecond)}`;
+    const why = reason === null ? '' : `: ${oneLine(reason)}`;
+    out.progress(`${count(sent)} sent, ${count(left)} left${rate}${why}`);
+  };
 }

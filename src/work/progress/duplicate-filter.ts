@@ -17,6 +17,10 @@ export interface Filter {
    * log time of the record.
    */
   fresh(incarnation: string, position: number, timeMs: number): boolean;
+  /** Returns whether the filter remembers the sender. */
+  knows(incarnation: string): boolean;
+  /** Notes the position of a record that an earlier owner has read. */
+  recall(incarnation: string, position: number, timeMs: number): void;
   /** Accepts this record and later ones of its sender again, because the log lost the record before it was handled. */
   forget(incarnation: string, position: number): void;
   /** Returns the senders that a commit carries, the sender of the newest record first. */
@@ -67,7 +71,7 @@ class StampFilter implements Filter {
   }
 
   fresh(incarnation: string, position: number, timeMs: number): boolean {
-    const place = this.#newest.get(incarnation) ?? this.#older.get(incarnation) ?? { position: -1, timeMs };
+    const place = this.#placeOf(incarnation) ?? { position: -1, timeMs };
     const fresh = position > place.position;
     if (fresh) place.position = position;
     place.timeMs = timeMs;
@@ -75,8 +79,22 @@ class StampFilter implements Filter {
     return fresh;
   }
 
+  #placeOf(incarnation: string): Place | undefined {
+    return this.#newest.get(incarnation) ?? this.#older.get(incarnation);
+  }
+  knows(incarnation: string): boolean {
+    return this.#placeOf(incarnation) !== undefined;
+  }
+  /** A sender that was unknown is no newer than those of the commit, which had no room for it. */
+  recall(incarnation: string, position: number, timeMs: number): void {
+    const place = this.#placeOf(incarnation);
+    if (place) place.position = Math.max(place.position, position);
+    else this.#older.set(incarnation, { position, timeMs });
+    this.#forgetOldest();
+  }
+
   forget(incarnation: string, position: number): void {
-    const place = this.#newest.get(incarnation) ?? this.#older.get(incarnation);
+    const place = this.#placeOf(incarnation);
     if (place) place.position = Math.min(place.position, position - 1);
   }
 
@@ -94,6 +112,9 @@ class StampFilter implements Filter {
       this.#older.set(oldest, its);
       break;
     }
+    this.#forgetOldest();
+  }
+  #forgetOldest(): void {
     if (this.#newest.size + this.#older.size <= limits.incarnationsMax) return;
     for (const oldest of this.#older.keys()) {
       this.#older.delete(oldest);

@@ -67,6 +67,14 @@ export class PartitionState {
   recallId(record: Stored, chosen: ChosenId): void {
     this.#ids.recall(record, chosen);
   }
+  knowsSender({ incarnation }: Stamp): boolean {
+    return this.#filter.knows(incarnation);
+  }
+  /** Notes a record that an earlier owner has read. */
+  recallSender({ incarnation, position }: Stamp, timeMs: number): void {
+    this.#filter.recall(incarnation, position, timeMs);
+  }
+
   /** Settles a record that is not handled. Returns false when an earlier owner has settled it. */
   settleUnhandled(offset: number): boolean {
     return this.watermark.see(offset) && this.watermark.settle(offset);

@@ -9,7 +9,7 @@ import { describeAt, type Holder, type Message } from '../message';
 import { PartitionNotices } from './partition-notices';
 import { commitOf, PartitionState } from './partition-state';
 import type { Progress } from '../progress/progress';
-import { readBack } from './read-back';
+import { lookBack } from './read-back';
 import { Reader, type ReaderParts } from './reader';
 import type { Begin, Retained } from '../progress/retained';
 import { Room } from './read-ahead';
@@ -234,7 +234,7 @@ export class Partition implements Holder {
     return {
       clock: this.parts.take.clock,
       owned: this.owned,
-      prepare: readBack(this.parts.take, this.parts.queue, this.number, this.begin, this.state),
+      ...lookBack(this.parts, this.number, this.begin, this.state),
       admit: (record) => this.#admission.admit(record),
       come: (next) => {
         this.state.watermark.pass(next);

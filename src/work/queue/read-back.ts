@@ -6,6 +6,7 @@ import { envelopeOf } from '../message';
 import type { ChosenRange } from '../progress/commit-state';
 import type { Progress } from '../progress/progress';
 import { firstSince } from '../progress/search';
+import { recallSenders, type KnownSenders } from './sender-recall';
 import type { ConsumerParts, Queue } from '../types';
 
 /** Records of one read. Its bytes are few, since the digests of a read are computed in one turn of the event loop. */
@@ -33,6 +34,23 @@ export async function windowStart(
   return firstSince(log, { topic, partition }, { low, high }, sinceMs);
 }
 
+type ReadIds = (signal: AbortSignal) => Promise<void>;
+/** Returns what a reader calls before its first record, and before it admits records, to know what was read before. */
+export function lookBack(
+  { take, queue }: { readonly take: Pick<ConsumerParts, 'log' | 'clock'>; readonly queue: Queue },
+  partition: number,
+  begin: Progress,
+  state: IdRecall & KnownSenders,
+): { readonly prepare: ReadIds | undefined; readonly recall: ReturnType<typeof recallSenders> } {
+  return {
+    prepare: readBack(take, queue, partition, begin, state),
+    recall: recallSenders(take, queue, partition, begin, state),
+  };
+}
+interface IdRecall {
+  recallId(record: Stored, chosen: ChosenId): void;
+}
+
 /**
  * Returns a function that reads back. It rejects as `peek` does, and continues when it is called again. It ends early
  * when `signal` aborts. Returns undefined when the group has read no chosen id.
@@ -42,8 +60,8 @@ export function readBack(
   queue: Queue,
   partition: number,
   { offset: end, state: { chosen } }: Progress,
-  ids: { recallId(record: Stored, chosen: ChosenId): void },
-): ((signal: AbortSignal) => Promise<void>) | undefined {
+  ids: IdRecall,
+): ReadIds | undefined {
   if (!chosen) return undefined;
   const topic = queue.topic.name;
   const stop = Math.min(end, chosen.newest.offset + 1);

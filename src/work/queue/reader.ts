@@ -9,6 +9,8 @@ export interface ReaderParts {
   readonly owned: OwnedPartition;
   /** Reads what must be known before the first record is admitted. It is repeated until it resolves. */
   readonly prepare?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /** Reads what must be known before these records are admitted. It is called again with them if it rejects. */
+  readonly recall?: (records: readonly Stored[], signal: AbortSignal) => Promise<void>;
   admit(record: Stored): void;
   /** Called when everything below `next` was admitted or does not exist. */
   come(next: number): void;
@@ -116,6 +118,7 @@ export class Reader {
     const other = this.#otherIn(records);
     if (other !== undefined)
       return this.#cut(Infinity, `offset ${other} has another record than the one that was read`);
+    await this.parts.recall?.(records, this.#stop.signal);
     for (const record of records) {
       const isNew = record.offset >= this.from; // otherwise it was read only to recognize the log
       if (isNew && this.parts.room(this.#next).messages <= 0) await this.#room();

@@ -37,6 +37,27 @@ test('the filter accepts a forgotten position and later ones again, but none bef
   expect(filter.fresh('b', 4, 1)).toBe(false);
 });
 
+test('a recalled sender is known, never lowers a position, and is not committed before newer ones', () => {
+  const filter = openFilter([{ incarnation: 'a', position: 5, timeMs: 9_000 }]);
+  expect([filter.knows('a'), filter.knows('b')]).toEqual([true, false]);
+  filter.recall('a', 3, 1_000);
+  filter.recall('b', 7, 1_000);
+  filter.recall('b', 6, 2_000);
+  expect(filter.knows('b')).toBe(true);
+  expect(filter.senders().map(({ incarnation }) => incarnation)).toEqual(['a']);
+  expect([filter.fresh('a', 5, 9_999), filter.fresh('b', 7, 9_999), filter.fresh('b', 8, 9_999)]).toEqual([
+    false,
+    false,
+    true,
+  ]);
+});
+
+test('recalled senders are forgotten above incarnationsMax, the oldest first', () => {
+  const filter = openFilter([]);
+  for (let n = 0; n < limits.incarnationsMax + 3; n++) filter.recall(`i${n}`, 1, n);
+  expect([2, 3].map((n) => filter.knows(`i${n}`))).toEqual([false, true]);
+});
+
 test('senders() lists the most recent sender first, also after a duplicate', () => {
   const filter = openFilter([]);
   for (const incarnation of ['a', 'b', 'c']) filter.fresh(incarnation, 5, 1000);
