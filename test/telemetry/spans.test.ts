@@ -43,9 +43,9 @@ afterEach(async () => {
   for (const bus of buses.splice(0)) await bus.close();
 });
 
-async function open(instance: string): Promise<Bus> {
+async function open(instance: string, hasTracer = true): Promise<Bus> {
   const parts = memoryBusParts({ ...world.process(instance), clock });
-  const { bus, opened } = buildBus({ ...parts, tracing: openTracing({ instance }) });
+  const { bus, opened } = buildBus({ ...parts, ...(hasTracer && { tracing: openTracing({ instance }) }) });
   buses.push(bus);
   await opened;
   return bus;
@@ -209,6 +209,19 @@ test('the trace that bus.with names is the parent, also while another span is ac
     isRemote: true,
   });
   expect(named('process photos.add').spanContext().traceId).toBe('0af7651916cd43dd8448eb211c80319c');
+});
+
+test('the span in which a bus was opened is no parent of its handlers, and a message without a trace begins one', async () => {
+  const web = await open('web#1', false);
+  await tracer.startActiveSpan('start', async (span) => {
+    const shop = await open('photos#1');
+    await shop.serve(photos, { ...nothing, add: (name) => name });
+    await web.submit(photos.resize, 'p1');
+    await clock.advance(1_000);
+    span.end();
+  });
+  expect(named('process photos.resize').parentSpanContext).toBeUndefined();
+  expect(named('process photos.resize').links).toEqual([]);
 });
 
 test('without a context manager the trace follows the messages', async () => {
