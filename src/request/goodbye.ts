@@ -1,6 +1,6 @@
 /** Notifies callers before this instance stops, so that none of their requests is still in transit. */
 import { within, type Clock } from '../base/clock';
-import { errorMessage } from '../base/errors';
+import { errorMessage, isBusError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Envelope } from '../format/envelope-fields';
@@ -49,7 +49,9 @@ export function createLeaver(parts: LeaverParts): Leaver {
     try {
       parts.messenger.send(address, { line, body: new Uint8Array(0) });
     } catch (error) {
-      parts.notices.emit({ type: 'dropped', what: 'leave', reason: errorMessage(error) });
+      // an instance that has stopped sends nothing more, so nothing is lost
+      if (!isBusError(error, 'Unreachable'))
+        parts.notices.emit({ type: 'dropped', what: 'leave', reason: errorMessage(error) });
       settle(address);
     }
   }

@@ -1,21 +1,28 @@
 /** Recipients of goodbye packets, and callers that a leaving instance waits for. */
+import { BusError } from '../../src/base/errors';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { virtualClock } from '../../src/memory';
 import { createLeaver } from '../../src/request/goodbye';
 
-function open() {
+function open(send: (to: string) => void = () => undefined) {
   const clock = virtualClock();
   const told: string[] = [];
+  const notices = openNotices();
+  const dropped: string[] = [];
+  notices.watch((notice) => notice.type === 'dropped' && dropped.push(notice.reason));
   const leaver = createLeaver({
     clock,
-    notices: openNotices(),
+    notices,
     self: 'maths#1',
     caller: { ask: async () => undefined, reply() {}, gone() {}, leaving() {}, open: () => [], close() {} },
     messenger: {
       address: 'here',
       receive() {},
-      send: (to) => void told.push(to),
+      send(to) {
+        told.push(to);
+        send(to);
+      },
       broadcast: async () => 0,
       join: async () => closable(async () => {}),
       ...closable(async () => {}),
@@ -23,7 +30,7 @@ function open() {
   });
   let left = false;
   const leave = (): void => void leaver.goodbye(5_000, 500).then(() => (left = true));
-  return { clock, leaver, told, leave, left: () => left };
+  return { clock, leaver, told, dropped, leave, left: () => left };
 }
 const hourMs = 3_600_000;
 
@@ -49,4 +56,17 @@ test('the leaver remembers the latest 10,000 callers', async () => {
   await clock.advance(1);
   expect(told).toHaveLength(10_000);
   expect(told[0]).toBe('2');
+});
+
+test('an instance that has stopped is not awaited and not reported, another failure is reported', async () => {
+  const { clock, leaver, dropped, leave, left } = open((to) => {
+    throw to === 'gone'
+      ? new BusError('Unreachable', 'none listens', { outcome: 'not-sent', waitedMs: 0 })
+      : new Error('no memory');
+  });
+  for (const address of ['gone', 'other']) leaver.recordCaller(address);
+  leave();
+  await clock.advance(1);
+  expect(left()).toBe(true);
+  expect(dropped).toEqual(['no memory']);
 });
