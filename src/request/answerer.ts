@@ -141,9 +141,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (reply instanceof Promise) void reply.then((late) => ended(one, late));
     else ended(one, reply);
   }
-  function ended(one: Active, { body, ...how }: Reply): void {
-    if (!one.takenBack) send(one.envelope, one.from, how, body);
-    remember(one, how.code);
+  function ended(one: Active, reply: Reply): void {
+    if (!one.takenBack) send(one.envelope, one.from, reply, reply.body);
+    remember(one, reply.code);
     forget(one);
     one.line.ended();
   }
@@ -191,8 +191,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     message: string,
     details: BusDetails[C],
   ): void {
-    const { body, ...how } = errorReply({ code, message, details });
-    send(envelope, from, how, body);
+    const reply = errorReply({ code, message, details });
+    send(envelope, from, reply, reply.body);
   }
   function overloaded(envelope: Envelope, from: string, { waiting, served }: Line<Active>): void {
     parts.counters?.of(envelope.entry)?.refused(clock.now());
@@ -205,11 +205,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   function send(
     to: Envelope,
     address: string,
-    how: Pick<Envelope, 'status' | 'code' | 'stamp'>,
+    { status, code, stamp }: Pick<Envelope, 'status' | 'code' | 'stamp'>,
     body: Uint8Array,
   ): void {
     try {
-      const line = printEnvelope({ kind: 'reply', entry: to.entry, id: to.id, from: parts.self, ...how });
+      const { entry, id } = to;
+      const line = printEnvelope({ kind: 'reply', entry, id, from: parts.self, status, code, stamp });
       messenger.send(address, { line, body, withinMs: (to.deadlineMs ?? Infinity) - clock.now() });
     } catch (error) {
       drop(to, `its reply could not be sent: ${errorMessage(error)}`, 'reply');

@@ -4,6 +4,7 @@ import { isBusError, type BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { moduleOf } from '../contract/contract';
 import { inherited } from '../delivery/context';
+import type { Envelope } from '../format/envelope-fields';
 import { printEnvelope } from '../format/envelope-printer';
 import type { Packet, Messenger } from '../ports/messenger';
 import { lastRefusal, unread } from './call-errors';
@@ -136,18 +137,12 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
 }
 
 function packetOf({ clock, messenger, self }: SendParts, call: OpenCall): Packet {
-  const { scope, stamp } = call;
+  const { id, scope, stamp, entry } = call;
   const leftMs = call.leftMs(clock);
-  const line = printEnvelope({
-    kind: 'request',
-    entry: call.entry.name,
-    id: call.id,
-    from: self,
-    stamp,
-    // Computed by the local clock as it is now, since the clock can have been set after the call began. The remaining
-    // time is measured by the monotonic clock and rounded down, so the deadline is never later than promised.
-    ...(leftMs !== Infinity && { deadlineMs: Math.floor(clock.now() + leftMs) + (messenger.skewMs ?? 0) }),
-    ...(scope && inherited(scope)),
-  });
+  // Computed by the local clock as it is now, since the clock can have been set after the call began. The remaining
+  // time is measured by the monotonic clock and rounded down, so the deadline is never later than promised.
+  const deadlineMs = leftMs === Infinity ? undefined : Math.floor(clock.now() + leftMs) + (messenger.skewMs ?? 0);
+  const envelope: Envelope = { kind: 'request', entry: entry.name, id, from: self, stamp, deadlineMs };
+  const line = printEnvelope(scope ? { ...envelope, ...inherited(scope) } : envelope);
   return { line, body: call.body, withinMs: leftMs };
 }
