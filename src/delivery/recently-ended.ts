@@ -19,17 +19,29 @@ export interface EndedMessage {
 /** Number of messages that are remembered, in about 300 KB. */
 const rememberedMax = 1_000;
 
+type Slot = { -readonly [K in keyof EndedMessage]: EndedMessage[K] };
+
 export class RecentlyEnded {
-  readonly #ring: EndedMessage[] = [];
+  readonly #ring: Slot[] = [];
   #next = 0;
 
-  add(ended: EndedMessage): void {
-    this.#ring[this.#next] = ended;
+  /** Overwrites the oldest slot: a new object for each message would live long enough to burden the garbage collector. */
+  add({ kind, id, entry, outcome, peer, atMs, tookMs }: EndedMessage): void {
+    const slot = this.#ring[this.#next];
+    if (slot) {
+      slot.kind = kind;
+      slot.id = id;
+      slot.entry = entry;
+      slot.outcome = outcome;
+      slot.peer = peer;
+      slot.atMs = atMs;
+      slot.tookMs = tookMs;
+    } else this.#ring.push({ kind, id, entry, outcome, peer, atMs, tookMs });
     this.#next = (this.#next + 1) % rememberedMax;
   }
 
   /** Returns the messages whose id begins with `idStart`, in any order. */
   find(idStart: string): readonly EndedMessage[] {
-    return this.#ring.filter(({ id }) => id.startsWith(idStart));
+    return this.#ring.filter(({ id }) => id.startsWith(idStart)).map((slot) => ({ ...slot }));
   }
 }

@@ -149,8 +149,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   function remember({ envelope: { id, entry }, from: peer, startedMs, takenBack }: Active, code = 'ok'): void {
     const atMs = clock.now();
-    const about = { kind: 'request', id, entry, outcome: takenBack ? 'cancelled' : code, peer } as const;
-    parts.ended?.add({ ...about, atMs, tookMs: atMs - (startedMs ?? atMs) });
+    const outcome = takenBack ? 'cancelled' : code;
+    parts.ended?.add({ kind: 'request', id, entry, outcome, peer, atMs, tookMs: atMs - (startedMs ?? atMs) });
   }
   /** Ends a request that was aborted while its body was still being checked, so that its caller can resend it. */
   function neverStarted(one: Active): void {
