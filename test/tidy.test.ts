@@ -34,6 +34,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'bus/types',
     'bus/self-contract',
     'bus/self-activity',
+    'bus/self-described',
     'delivery/counters',
     'delivery/durations',
     'delivery/limiter',

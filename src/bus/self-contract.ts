@@ -13,6 +13,7 @@ import type { Skipped } from '../work/held-message';
 import type { QueueStats } from '../work/types';
 import { activityOf, type Activity } from './self-activity';
 import { knownMessage, skipMessages, type KnownMessage, type MessageParts, type SkipRequest } from './self-message';
+import { describeContracts, type ContractAnswer } from './self-described';
 import type { Health } from './types';
 
 /** Status of an instance. Times are in ms since 1970, ages in ms. */
@@ -75,6 +76,7 @@ export const selfContract = defineModule('busbar', {
   activity: request(unchecked<undefined>(), unchecked<Activity>(), { timeoutMs: 2_000 }),
   message: request(unchecked<{ id: string }>(), unchecked<KnownMessage>(), { timeoutMs: 2_000 }),
   skip: request(unchecked<SkipRequest>(), unchecked<readonly Skipped[]>(), { timeoutMs: 5_000 }),
+  contract: request(unchecked<{ module: string }>(), unchecked<ContractAnswer>(), { timeoutMs: 2_000 }),
 });
 
 /** Dependencies of {@link selfHandlers}. */
@@ -84,7 +86,7 @@ export interface SelfParts extends Pick<MessageParts, 'consumers' | 'ended'> {
   readonly caller: Caller;
   readonly entries: ReadonlyMap<string, AnyEntry>;
   readonly counters: Pick<Counters, 'read'>;
-  readonly outgoing: Pick<Outgoing, 'read'>;
+  readonly outgoing: Pick<Outgoing, 'read' | 'entries'>;
   readonly now: () => number;
   /** Returns the time by the monotonic clock, in ms. */
   readonly mono: () => number;
@@ -113,6 +115,7 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
     message: ({ id }) => knownMessage(parts, id),
     skip: (asked) => skipMessages(parts, asked),
     activity: () => activityOf({ ...parts, queues: () => parts.status().queues }),
+    contract: ({ module }) => describeContracts(module, parts.entries.values(), parts.outgoing.entries()),
     async check({ entry, body }) {
       const found = parts.entries.get(entry);
       if (!found) return { known: false, entries: first(parts.entries.keys(), (name) => name) };

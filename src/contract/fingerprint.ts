@@ -36,12 +36,16 @@ function byName([one]: [string, unknown], [other]: [string, unknown]): number {
 }
 
 function shape(schema: Schema, side: 'input' | 'output'): string {
+  return jsonSchemaOf(schema, side) ?? '?';
+}
+/** Returns the JSON Schema of a schema as text; undefined when its library does not describe it. */
+export function jsonSchemaOf(schema: Schema, side: 'input' | 'output'): string | undefined {
   // The cast is safe: StandardJSONSchemaV1 is optional for a schema, and a missing method is checked below.
   const standard = schema['~standard'] as Partial<StandardJSONSchemaV1.Props>;
   try {
-    return JSON.stringify(standard.jsonSchema?.[side]?.({ target: 'draft-2020-12' })) ?? '?';
+    return JSON.stringify(standard.jsonSchema?.[side]?.({ target: 'draft-2020-12' }));
   } catch {
-    return '?'; // a type that JSON Schema cannot express, such as a Date, counts only as a schema
+    return undefined; // a type that JSON Schema cannot express, such as a Date, counts only as a schema
   }
 }
 

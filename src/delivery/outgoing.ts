@@ -97,6 +97,8 @@ export interface Outgoing {
   of(entry: AnyEntry): OutgoingCounter | undefined;
   /** Returns the counts of all entries, also of those without a message in the last minute. */
   read(): readonly OutgoingCounts[];
+  /** Returns the entries that are counted. */
+  entries(): Iterable<AnyEntry>;
 }
 
 /** Maximum number of entries that are counted. It bounds memory and the reply of `busbar.status`. */
@@ -117,5 +119,6 @@ export function openOutgoing(clock: Pick<Clock, 'now'>): Outgoing {
       return made;
     },
     read: () => [...all.values()].map((one) => one.read(clock.now())),
+    entries: () => Array.from(all.values(), ({ entry }) => entry),
   };
 }

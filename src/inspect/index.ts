@@ -17,6 +17,8 @@ export type { TreeNode } from './tree';
 export type { Facts, LaneView, OnInstance } from './why';
 export type { EndedMessage } from '../delivery/recently-ended';
 export type { HeldInQueue } from '../bus/self-message';
+export { differences } from './difference';
+export type { ContractAnswer, ContractText, EntryText } from '../bus/self-described';
 export { askCheck } from './check';
 export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';

@@ -1,5 +1,6 @@
 /** Determines the alarms of a system, sorted by severity, each with the command to run next. */
 import { blockedAlarms } from './blocked';
+import { driftAlarms } from './drift';
 import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, type Around, type Counted } from './queues';
 import { alarmsOfEntries, entriesOf } from './outcomes';
@@ -16,12 +17,13 @@ export interface Looked {
 export async function findAlarms(parts: InspectorParts, counted: readonly Counted[], around: Around): Promise<Looked> {
   const { instances, nowMs } = around;
   const views = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
-  const [blocked, slow] = await Promise.all([
+  const [blocked, slow, drift] = await Promise.all([
     blockedAlarms(parts, counted, nowMs),
     findSlow(parts, counted, views, around),
+    driftAlarms(parts, instances, nowMs),
   ]);
   const entries = entriesOf(instances);
-  const alarms = [...blocked, ...instances.flatMap(alarmsOfInstance), ...alarmsOfEntries(entries, nowMs)];
+  const alarms = [...blocked, ...instances.flatMap(alarmsOfInstance), ...alarmsOfEntries(entries, nowMs), ...drift];
   alarms.push(...degraded(instances).filter(({ about }) => !isBlocked(about, blocked, counted)));
   for (const [view, one] of slow) {
     views.set(view.queue, { ...view, state: one.what });
@@ -190,6 +192,7 @@ const order: readonly Alarm['what'][] = [
   'failing',
   'refused',
   'degraded',
+  'drift',
   'growing',
   'paused',
   'parked',

@@ -176,7 +176,8 @@ export interface Alarm {
     | 'unserved'
     | 'failing'
     | 'timing out'
-    | 'refused';
+    | 'refused'
+    | 'drift';
   /** Time for which the condition has lasted, in ms; null when it is unknown. */
   readonly forMs: number | null;
   readonly message: string;
