@@ -109,7 +109,10 @@ export interface Inspector {
   resolve(name: string): Promise<ResolvedQueue>;
   /** Returns all records of the messages whose id begins with `idStart`, and their state in each queue. */
   show(idStart: string): Promise<readonly FoundView[]>;
-  /** Returns the alarms, most severe first. */
+  /**
+   * Returns the alarms, most severe first. It reads few records of each queue, so its counts can be approximate; see
+   * `exact`.
+   */
   status(): Promise<SystemStatus>;
 }
 
@@ -220,7 +223,7 @@ export function openInspector(parts: InspectorParts): Inspector {
     async status() {
       const startedMs = clock.now();
       const [named, about] = await Promise.all([namedQueues([]), around()]);
-      const counted = await Promise.all(named.map((name) => count(parts, name)));
+      const counted = await Promise.all(named.map((name) => count(parts, name, true)));
       const { queues: looked, alarms, entries } = await findAlarms(parts, counted, about);
       return {
         ns,

@@ -7,7 +7,7 @@ import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
 import type { ParkedCount } from './queue-view';
 import { budgetOf, scan, type Budget } from './scan';
-import { sizeUp } from './size';
+import { exactBytesMax, quickBytesMax, sizeUp } from './size';
 import { StoppedEarly, type InspectorParts, type InstanceView, type QueueState, type QueueView } from './types';
 
 /** The backlog of a queue, counted at one moment. */
@@ -29,12 +29,23 @@ export async function readBacklogs({ log }: InspectorParts, { sources }: QueueNa
   return (await Promise.all(sources.map((source) => readBacklog(log, source)))).flat();
 }
 
-export async function count(parts: InspectorParts, name: QueueName): Promise<Counted> {
+/** Records of a listener that are read when a look at hundreds of queues must end within seconds. */
+const quickRecordsMax = 2_000;
+
+/**
+ * Counts a queue. With `isQuick`, it reads few records: the counts of a long queue are then approximate where offsets
+ * can have gaps or belong to other queues.
+ */
+export async function count(parts: InspectorParts, name: QueueName, isQuick = false): Promise<Counted> {
   const backlogs = await readBacklogs(parts, name);
   const whole = backlogs.filter(({ source }) => source.entry === null);
   const mixed = backlogs.filter(({ source }) => source.entry !== null);
   const blocked = backlogs.reduce((sum, one) => sum + one.blocked, 0);
-  const [sized, picked] = await Promise.all([sizeUp(parts.log, whole), countPicked(parts, mixed)]);
+  const quick = { ...parts, scanMax: Math.min(quickRecordsMax, parts.scanMax ?? Infinity) };
+  const [sized, picked] = await Promise.all([
+    sizeUp(parts.log, whole, isQuick ? quickBytesMax : exactBytesMax),
+    countPicked(isQuick ? quick : parts, mixed),
+  ]);
   return {
     name,
     backlogs,

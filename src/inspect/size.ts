@@ -13,15 +13,17 @@ export interface Sized {
   readonly oldest: DecodedMessage | undefined;
 }
 
-/** Maximum bytes read for all spans together, about one second of reading. */
-const readBytesMax = 16 * 1024 * 1024;
+/** Maximum bytes read for all spans together, to count exactly: about one second of reading. */
+export const exactBytesMax = 16 * 1024 * 1024;
+/** Maximum bytes read for all spans together when a look at hundreds of queues must end within seconds. */
+export const quickBytesMax = 64 * 1024;
 const recordOverheadBytes = 100;
 const chunk = { messages: 2_000, bytes: 1024 * 1024 };
 /** Records per read when only the oldest one is needed. It is more than one, because the first ones can be settled. */
 const fewMessages = 16;
 
-export async function sizeUp(log: Log, spans: readonly Span[]): Promise<Sized> {
-  const budget = { leftBytes: readBytesMax };
+export async function sizeUp(log: Log, spans: readonly Span[], bytesMax = exactBytesMax): Promise<Sized> {
+  const budget = { leftBytes: bytesMax };
   const all = await Promise.all(spans.map((span) => sizeUpOne(log, span, budget)));
   const oldest = all.flatMap((one) => one.oldest ?? []);
   return {
@@ -33,7 +35,8 @@ export async function sizeUp(log: Log, spans: readonly Span[]): Promise<Sized> {
 
 async function sizeUpOne(log: Log, span: Span, budget: { leftBytes: number }): Promise<Sized> {
   const { topic, partition, end } = span;
-  const max = log.gapless ? { ...chunk, messages: fewMessages } : chunk;
+  const bytes = Math.min(chunk.bytes, budget.leftBytes);
+  const max = log.gapless ? { bytes, messages: fewMessages } : { ...chunk, bytes };
   let rest = span;
   let unsettled = 0;
   let oldest: DecodedMessage | undefined;

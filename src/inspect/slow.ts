@@ -26,22 +26,30 @@ export interface Slow extends Pick<Alarm, 'forMs' | 'message' | 'next'> {
 export async function slowOf(
   parts: InspectorParts,
   counted: Counted,
-  { queue, waiting }: QueueView,
+  view: QueueView,
   instances: readonly InstanceView[],
   nowMs: number,
 ): Promise<Slow | undefined> {
+  const { queue, waiting } = view;
   if (waiting === 0) return undefined;
+  const many = waitingText(view);
   const consumers = consumersOf(queue, instances);
   const lane = await stuckLane(parts, counted, consumers, nowMs);
   if (lane) return { what: 'stuck', ...lane };
   const stuck = consumers.filter(({ status }) => status.load?.stuck);
-  if (stuck.length > 0) return { what: 'stuck', ...describeStuck(queue, waiting, stuck, nowMs) };
+  if (stuck.length > 0) return { what: 'stuck', ...describeStuck(queue, many, stuck, nowMs) };
   const growing = consumers.filter(({ status }) => status.load?.growing);
   if (growing.length === 0) return undefined;
   const sinceMs = Math.min(...growing.map(({ status }) => status.load?.growing?.sinceMs ?? nowMs));
   const where = growing.length === consumers.length ? '' : ` at ${growing.map((one) => one.instance.name).join(', ')}`;
-  const message = `${waiting} wait${where}: ${describeLoad(growing)}`;
+  const message = `${many}${where}: ${describeLoad(growing)}`;
   return { what: 'growing', forMs: nowMs - sinceMs, message, next: `busbar queues ${queue} --by key` };
+}
+
+/** Returns the number of waiting messages: `12 wait`, `about 12 wait`, or `2000 or more wait`. */
+export function waitingText({ waiting, exact, about }: Pick<QueueView, 'waiting' | 'exact' | 'about'>): string {
+  if (exact) return `${waiting} wait`;
+  return about ? `about ${waiting} wait` : `${waiting} or more wait`;
 }
 
 /** Describes rates and handlers, such as `4 of 4 handlers busy, p50 3 s, 25/s in, 1.3/s out`. */
@@ -77,7 +85,7 @@ export function rate(perSecond: number): string {
 
 function describeStuck(
   queue: string,
-  waiting: number,
+  many: string,
   stuck: readonly Consumer[],
   nowMs: number,
 ): Pick<Alarm, 'forMs' | 'message' | 'next'> {
@@ -92,7 +100,7 @@ function describeStuck(
   const fails = stuck
     .flatMap(({ status }) => status.retrying ?? [])
     .toSorted((one, other) => one.sinceMs - other.sinceMs)[0];
-  const begin = `${waiting} wait, and ${where} handled none for ${spanText(nowMs - sinceMs)}${busy}`;
+  const begin = `${many}, and ${where} handled none for ${spanText(nowMs - sinceMs)}${busy}`;
   const about = { forMs: nowMs - sinceMs };
   if (runs) {
     const message = `${begin}; ${runs.id} has been running on ${runs.on} for ${spanText(nowMs - runs.sinceMs)}`;

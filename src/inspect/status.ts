@@ -4,7 +4,7 @@ import { driftAlarms } from './drift';
 import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, type Around, type Counted } from './queues';
 import { alarmsOfEntries, entriesOf } from './outcomes';
-import { slowOf, type Slow } from './slow';
+import { slowOf, waitingText, type Slow } from './slow';
 import type { Alarm, EntryView, InspectorParts, InstanceView, QueueView } from './types';
 
 export interface Looked {
@@ -115,8 +115,9 @@ function isBlocked(part: string, blocked: readonly Alarm[], counted: readonly Co
 /** Prefixes of parts that have an alarm of their own, or that another verb lists. */
 const reportedElsewhere = ['queue ', 'setting ', 'events of '];
 
-function noConsumerAlarm({ queue, waiting, oldestMs, module }: QueueView): Alarm {
-  const message = `${waiting} wait, and no instance of ${module} handles them`;
+function noConsumerAlarm(view: QueueView): Alarm {
+  const { queue, oldestMs, module } = view;
+  const message = `${waitingText(view)}, and no instance of ${module} handles them`;
   return {
     severity: 'critical',
     about: queue,

@@ -40,6 +40,7 @@ async function start(): Promise<() => Promise<void>> {
   if (role === 'each-batch') return (await import('./kafkajs')).consumeAll(dir, `${dir}.bare`, count);
   if (role === 'many') return serveMany();
   if (role === 'one') return serveOne();
+  if (role.startsWith('look-')) return (await import('./look')).openConsumers(dir, Number(role.slice(5)));
   const bus = await openBus({ module: role === 'worker' || role === 'rolling' ? bench : role, dir });
   if (role === 'rolling') await writeMoves(bus);
   const served = await bus.serve(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { openBus } from 'busbar';
 import { bench, order } from './contract';
+import { look } from './look';
 import { here, interleaved, lineOf, middle, to, type Line, type Round, type Subject, type Way } from './measure';
 import { ownCpuUs, startChild } from './processes';
 import { bareEcho, busbarRequests } from './subjects';
@@ -26,6 +27,7 @@ export const scenarios: Scenarios = {
   idle,
   start,
   load,
+  look,
 };
 
 /** Sends one request at a time, then 64, then 512 at a time, and checks each answer. */

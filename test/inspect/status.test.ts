@@ -239,8 +239,10 @@ test('an entry that no instance knows is critical, and one that some know a warn
   await bus.serve(photos, { ...rest, resize: slow }, { concurrency: 24 });
   await clock.advance(1_000);
   const look = await inspector();
+  /** Two contracts of one module are an alarm of their own. */
+  const isOther = ({ what }: Alarm): boolean => what !== 'drift';
   const { alarms, queues } = await soon(look.status());
-  expect(alarms).toMatchObject([
+  expect(alarms.filter(isOther)).toMatchObject([
     {
       severity: 'critical',
       about: 'photos.work',
@@ -273,7 +275,7 @@ test('an entry that no instance knows is critical, and one that some know a warn
   await clock.advance(1_000);
   for (let n = 0; n < 24; n++) await web.submit(older.crop, { n, key: `k${n}` }); // some to each instance
   await clock.advance(1_000);
-  expect((await soon(look.status())).alarms).toMatchObject([
+  expect((await soon(look.status())).alarms.filter(isOther)).toMatchObject([
     {
       severity: 'warning',
       what: 'unserved',
@@ -281,7 +283,7 @@ test('an entry that no instance knows is critical, and one that some know a warn
     },
   ]);
   await clock.advance(20_000);
-  expect((await soon(look.status())).alarms).toEqual([]);
+  expect((await soon(look.status())).alarms.filter(isOther)).toEqual([]);
   expect(await placesOf(lost?.id)).toMatchObject([{ state: 'settled' }]);
   expect(await placesOf(behind?.id)).toMatchObject([{ state: 'settled' }]);
 });

@@ -1,4 +1,5 @@
 /** Implements `busbar status`, which lists alarms by severity, each with the command to run next. */
+import { sleep, systemClock } from '../../base/clock';
 import type { Alarm, SystemStatus } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Listing } from '../output';
@@ -18,8 +19,15 @@ const scripted: Listing<Alarm> = {
     { name: 'NEXT', show: ({ next }) => next },
   ],
 };
-export async function status({ inspector, out }: Desk): Promise<Exit> {
-  const found = await inspector.status();
+/** Time after which a line on a terminal reports that the command is still reading, in ms. */
+const firstLineMs = 400;
+
+export async function status({ inspector, parts, out }: Desk): Promise<Exit> {
+  const read = new AbortController();
+  void sleep(systemClock, firstLineMs, read.signal).then(() => {
+    if (!read.signal.aborted && out.forPeople) out.note(`reading the queues and instances of ${parts.ns} …`);
+  });
+  const found = await inspector.status().finally(() => read.abort());
   if (out.form === 'json' || out.form === 'jsonl') out.value(found);
   else if (out.form === 'lines') {
     await out.list(scripted, found.alarms);
