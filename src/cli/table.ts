@@ -77,13 +77,21 @@ function pad(cell: string, width: number, right: boolean): string {
   return right ? space + text : text + space;
 }
 
-const graphemes = new Intl.Segmenter();
+/** Text of which every character has one column and stands alone. */
+const simple = /^[\x20-\x7e]*$/;
+let segmenter: Intl.Segmenter | undefined;
+/** Returns the characters as a reader sees them. The segmenter takes 50 ms to create, so it is created when needed. */
+function* graphemesOf(text: string): Generator<string> {
+  if (simple.test(text)) return void (yield* text);
+  segmenter ??= new Intl.Segmenter();
+  for (const { segment } of segmenter.segment(text)) yield segment;
+}
 
 /** Returns the beginning of a text in at most `width` columns. It ends in … when the rest was cut. */
 export function cutTo(text: string, width: number): string {
   if (stringWidth(text) <= width) return text;
   let cut = '';
-  for (const { segment } of graphemes.segment(text)) {
+  for (const segment of graphemesOf(text)) {
     if (stringWidth(cut + segment) > width - 1) break;
     cut += segment;
   }
@@ -130,7 +138,7 @@ function pieces(word: string, room: number): string[] {
   if (stringWidth(word) <= room) return [word];
   const found: string[] = [];
   let piece = '';
-  for (const { segment } of graphemes.segment(word)) {
+  for (const segment of graphemesOf(word)) {
     if (piece !== '' && stringWidth(piece + segment) > room) {
       found.push(piece);
       piece = '';

@@ -29,11 +29,27 @@ async function ask({ bus, answerMs = 2_000 }: InspectorParts, instance: Instance
 
 export type QueueStatus = InstanceStatus['queues'][number];
 
-/** Yields each instance that reports a queue, with its status of that queue. */
-export function* statusesOf(queue: string, instances: readonly InstanceView[]): Generator<[InstanceView, QueueStatus]> {
+type ByQueue = ReadonlyMap<string, readonly (readonly [InstanceView, QueueStatus])[]>;
+/** The statuses of each list of instances by queue, because hundreds of queues are looked up in the same list. */
+const statuses = new WeakMap<readonly InstanceView[], ByQueue>();
+
+/** Returns each instance that reports a queue, with its status of that queue. */
+export function statusesOf(
+  queue: string,
+  instances: readonly InstanceView[],
+): readonly (readonly [InstanceView, QueueStatus])[] {
+  const known = statuses.get(instances) ?? byQueue(instances);
+  statuses.set(instances, known);
+  return known.get(queue) ?? [];
+}
+function byQueue(instances: readonly InstanceView[]): ByQueue {
+  const found = new Map<string, (readonly [InstanceView, QueueStatus])[]>();
   for (const instance of instances) {
-    for (const one of instance.status?.queues ?? []) if (one.queue === queue) yield [instance, one];
+    for (const one of instance.status?.queues ?? []) {
+      found.set(one.queue, [...(found.get(one.queue) ?? []), [instance, one]]);
+    }
   }
+  return found;
 }
 
 export function unservedIn(queue: string, instances: readonly InstanceView[]): readonly UnservedView[] {
@@ -45,7 +61,7 @@ export function unservedIn(queue: string, instances: readonly InstanceView[]): r
 }
 
 function knowing(queue: string, entry: string, instances: readonly InstanceView[]): number {
-  return [...statusesOf(queue, instances)].filter(([, { entries }]) => entries.includes(entry)).length;
+  return statusesOf(queue, instances).filter(([, { entries }]) => entries.includes(entry)).length;
 }
 
 /** The current work of the instances that consume a queue, as they report it. */
@@ -56,7 +72,7 @@ export interface Doing {
 }
 
 export function doingOf(queue: string, instances: readonly InstanceView[]): Doing {
-  const taken = !statusesOf(queue, instances).next().done;
+  const taken = statusesOf(queue, instances).length > 0;
   return {
     running: runningOf(queue, instances),
     isUnserved: (entry) => taken && entry !== '' && knowing(queue, entry, instances) === 0,
@@ -69,7 +85,7 @@ export interface RunningOn extends Running {
 }
 
 export function runningOf(queue: string, instances: readonly InstanceView[]): readonly RunningOn[] {
-  return [...statusesOf(queue, instances)].flatMap(([{ name }, { running }]) =>
+  return statusesOf(queue, instances).flatMap(([{ name }, { running }]) =>
     running.map((one) => ({ ...one, on: name })),
   );
 }

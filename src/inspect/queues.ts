@@ -108,14 +108,14 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const { queue, module } = name;
   const rates = ratesOf(consumersOf(queue, instances));
   const { running } = rates;
-  const takers = new Set([...statusesOf(queue, instances)].map(([{ name: taker }]) => taker));
+  const takers = new Set(statusesOf(queue, instances).map(([{ name: taker }]) => taker));
   // The log keeps the owner of a partition after that instance has ended, until another member removes it from the
   // group.
-  const alive = new Set(instances.map((instance) => instance.name));
-  for (const { owner } of backlogs) if (owner !== null && alive.has(owner)) takers.add(owner);
+  const owners = new Set(backlogs.flatMap(({ owner }) => (owner === null || takers.has(owner) ? [] : owner)));
+  for (const owner of owners) if (instances.some((instance) => instance.name === owner)) takers.add(owner);
   const waiting = Math.max(0, unsettled - running);
   const unserved = unservedIn(queue, instances);
-  const paused = new Set([...statusesOf(queue, instances)].flatMap(([, status]) => status.paused));
+  const paused = new Set(statusesOf(queue, instances).flatMap(([, status]) => status.paused));
   return {
     queue,
     module,
@@ -127,7 +127,7 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     blocked,
     ...rates,
     emptyInMs: emptyIn(waiting, rates),
-    inBackoff: [...statusesOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
+    inBackoff: statusesOf(queue, instances).reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
     parked: parked.get(queue)?.count ?? 0,
     parkedFor: parked.get(queue)?.kinds ?? [],

@@ -19,8 +19,6 @@ export const exactBytesMax = 16 * 1024 * 1024;
 export const quickBytesMax = 64 * 1024;
 const recordOverheadBytes = 100;
 const chunk = { messages: 2_000, bytes: 1024 * 1024 };
-/** Records per read when only the oldest one is needed. It is more than one, because the first ones can be settled. */
-const fewMessages = 16;
 
 export async function sizeUp(log: Log, spans: readonly Span[], bytesMax = exactBytesMax): Promise<Sized> {
   const budget = { leftBytes: bytesMax };
@@ -36,8 +34,8 @@ export async function sizeUp(log: Log, spans: readonly Span[], bytesMax = exactB
 async function sizeUpOne(log: Log, span: Span, budget: { leftBytes: number }): Promise<Sized> {
   const { topic, partition, end } = span;
   const bytes = Math.min(chunk.bytes, budget.leftBytes);
-  const max = log.gapless ? { bytes, messages: fewMessages } : { ...chunk, bytes };
-  let rest = span;
+  const max = log.gapless ? { bytes, messages: 1 } : { ...chunk, bytes };
+  let rest = { ...span, from: firstUnsettled(span) };
   let unsettled = 0;
   let oldest: DecodedMessage | undefined;
   while (sizeOf(rest) > 0 && budget.leftBytes > 0 && !(log.gapless && oldest)) {
@@ -51,4 +49,11 @@ async function sizeUpOne(log: Log, span: Span, budget: { leftBytes: number }): P
   }
   const unread = sizeOf(rest);
   return { unsettled: unsettled + unread, about: unread > 0 && !log.gapless, oldest };
+}
+
+/** Returns the lowest offset of the span that is not in a settled range. */
+function firstUnsettled({ from, without }: Span): number {
+  let first = from;
+  for (const range of without) if (first >= range.from && first < range.to) first = range.to;
+  return first;
 }

@@ -20,7 +20,7 @@ const scripted: Listing<Alarm> = {
   ],
 };
 /** Time after which a line on a terminal reports that the command is still reading, in ms. */
-const firstLineMs = 400;
+const firstLineMs = 250;
 
 export async function status({ inspector, parts, out }: Desk): Promise<Exit> {
   const read = new AbortController();
