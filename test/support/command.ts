@@ -99,10 +99,10 @@ export function shopCommand(more: Readonly<Record<string, string>> = {}) {
     start,
     inTerminal,
     run: (args: readonly string[], options?: RunOptions): Promise<CommandResult> => start(args, options).ended,
-    /** Starts the shop; `pack` submits jobs and returns their ids. */
-    shop: async (more: Record<string, string> = {}) => {
+    /** Starts the shop, or another program of test/cli; `pack` submits jobs to the shop and returns their ids. */
+    shop: async (more: Record<string, string> = {}, program = 'shop.ts') => {
       const child = keep(
-        fork(join(__dirname, '../cli/shop.ts'), { execArgv: register, cwd: dir, env: { ...env, ...more } }),
+        fork(join(__dirname, '../cli', program), { execArgv: register, cwd: dir, env: { ...env, ...more } }),
       );
       await message(child);
       return {
