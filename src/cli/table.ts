@@ -82,9 +82,11 @@ const simple = /^[\x20-\x7e]*$/;
 let segmenter: Intl.Segmenter | undefined;
 /** Returns the characters as a reader sees them. The segmenter takes 50 ms to create, so it is created when needed. */
 function* graphemesOf(text: string): Generator<string> {
-  if (simple.test(text)) return void (yield* text);
-  segmenter ??= new Intl.Segmenter();
-  for (const { segment } of segmenter.segment(text)) yield segment;
+  if (simple.test(text)) yield* text;
+  else {
+    segmenter ??= new Intl.Segmenter();
+    for (const { segment } of segmenter.segment(text)) yield segment;
+  }
 }
 
 /** Returns the beginning of a text in at most `width` columns. It ends in … when the rest was cut. */
