@@ -131,14 +131,14 @@ test('a lane of slow handlers is not stuck, and one whose message fails for long
   const bus = await open('photos');
   const resize = ({ key }: Job): Promise<void> => {
     if (key === 'bad') throw new Error('no disk');
-    return new Promise((resolve) => void clock.after(25_000, resolve));
+    return new Promise((resolve) => void clock.after(40_000, resolve));
   };
   await bus.serve(photos, { ...rest, resize });
   await bus.submitAll(
     photos.resize,
     [0, 1, 2, 3, 4].map((n) => ({ n, key: 'slow' })),
   );
-  await clock.advance(60_000);
+  await clock.advance(75_000);
   const look = await inspector();
   expect((await soon(look.status())).alarms).toEqual([]);
   await bus.submitAll(
