@@ -305,13 +305,19 @@ export const entryOptions = options({
     live: true,
     description: 'Handles no message of the entry. Messages wait until the setting is removed.',
   },
+  pausedUntil: {
+    type: 'text',
+    pattern: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?Z$/,
+    live: true,
+    description: 'Time until which no message of the entry is handled, such as 2026-11-22T03:10:00Z.',
+  },
 });
 
 /** Names of the settings that exist for each kind of entry, and for a named listener. */
 export const entryOptionsOf = {
-  request: ['concurrency', 'perSecond', 'timeoutMs', 'paused'],
-  work: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused'],
-  listener: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused'],
+  request: ['concurrency', 'perSecond', 'timeoutMs', 'paused', 'pausedUntil'],
+  work: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused', 'pausedUntil'],
+  listener: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused', 'pausedUntil'],
   broadcast: [],
   event: [],
 } as const satisfies Record<string, readonly (keyof typeof entryOptions)[]>;

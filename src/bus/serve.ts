@@ -56,7 +56,7 @@ export async function serveContract(
 ): Promise<Served> {
   const module = contract[CONTRACT];
   const runs = bind(parts, contract, handlers, options);
-  const { live } = parts.bus;
+  const { live, clock } = parts.bus;
   const given = (name: string) => entryLimits(options, name.slice(module.length + 1));
   const taken: Closable[] = [];
   const stops: (() => void)[] = [];
@@ -64,9 +64,10 @@ export async function serveContract(
     parts.entries.set(entry.name, entry);
     if (entry.kind === 'broadcast') parts.receiver.add(entry, run);
     if (entry.kind !== 'request') continue;
-    const now = () => limitsNow(live, entry.name, given(entry.name), live.bus.requestConcurrency);
+    const now = () =>
+      limitsNow(live, entry.name, { ...given(entry.name), nowMs: clock.now() }, live.bus.requestConcurrency);
     parts.answerer.add({ entry, run, limiter: createLimiter(now()) });
-    stops.push(follow(live, [entry.name], () => parts.answerer.setLimits(entry.name, now())));
+    stops.push(follow(live, clock, [entry.name], () => parts.answerer.setLimits(entry.name, now())));
   }
   const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
   // this instance has no handler for them, but `check` knows them
@@ -126,7 +127,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
     entries: new Map([[entry.name, { entry, run, options }]]),
     other: 'skip',
     from: from instanceof Date ? from.getTime() : from,
-    limits: () => limitsNow(bus.live, name, options, bus.live.bus.workConcurrency),
+    limits: () => limitsNow(bus.live, name, { ...options, nowMs: bus.clock.now() }, bus.live.bus.workConcurrency),
     retry: () => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,
   };
@@ -154,8 +155,9 @@ async function take(parts: ServeParts, queue: Queue, names: readonly string[]): 
   const taken = Object.assign(await consumeQueue(parts.take, queue), { name: queue.name });
   parts.queues.add(taken);
   // `follow` applies settings immediately: they can have changed while the member joined
-  const stop = follow(parts.bus.live, names, () => taken.applyLimits());
   const { clock, timings } = parts.bus;
+  // A setting of the queue pauses all of its entries.
+  const stop = follow(parts.bus.live, clock, [queue.name, ...names], () => taken.applyLimits());
   return closable(async () => {
     stop();
     const closed = taken.close();
@@ -253,6 +255,7 @@ function workQueues(
     const entries = byQueue.get(queue) ?? new Map<string, Handling>();
     byQueue.set(queue, entries.set(handling.entry.name, handling));
   }
+  const nowIn = (queue = 'work') => ({ queue: queueOf(module, queue), nowMs: bus.clock.now() });
   return [...byQueue].map(([queue, entries]) => ({
     name: queueOf(module, queue ?? 'work'),
     topic: workTopic(bus.ns, module, queue),
@@ -260,7 +263,7 @@ function workQueues(
     parkedTopic: parkedTopic(bus.ns, module),
     entries,
     other: 'hold',
-    limits: (name) => limitsNow(bus.live, name, given(name), bus.live.bus.workConcurrency),
+    limits: (name) => limitsNow(bus.live, name, { ...given(name), ...nowIn(queue) }, bus.live.bus.workConcurrency),
     retry: (name) => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,
     keepMs: queueKeepMs(

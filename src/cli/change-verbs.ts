@@ -1,8 +1,10 @@
 /** Declares the verbs that change what instances do now, and the record of such changes. */
 import type { Command } from 'commander';
+import type { ChangeOptions } from './change';
 import type { How, Verb } from './run';
 import type { ForgetOptions } from './verbs/forget';
 import type { HistoryOptions } from './verbs/history';
+import type { PauseOptions } from './verbs/pause';
 import type { DropOptions, RepairOptions } from './verbs/repair';
 import type { SkipVerbOptions } from './verbs/skip';
 
@@ -33,6 +35,17 @@ export function changeOptions(command: Command): Command {
     .option('--yes', 'does not ask for confirmation')
     .option('--reason <text>', 'reason that is recorded with the change');
 }
+
+const pauseExamples = `
+Examples:
+  busbar pause photos.work --for 10m --reason "store is down"   all entries of a queue, until ten minutes from now
+  busbar pause photos.resize                                    one entry, until it is resumed
+  busbar pause search.index --yes                               a named listener
+Running handlers continue. Messages wait, and requests wait for their timeout.`;
+
+const resumeExamples = `
+Examples:
+  busbar resume photos.work        the queue is handled again at once`;
 
 const replayExamples = `
 Examples:
@@ -66,7 +79,26 @@ export function changeVerbs(program: Command, perform: Perform, filters: Filters
       const { history } = await import('./verbs/history');
       await perform(command, {}, (desk) => history(desk, queue, options));
     });
+  pauseVerbs(program, perform);
   repairVerbs(program, perform, filters);
+}
+
+function pauseVerbs(program: Command, perform: Perform): void {
+  changeOptions(program.command('pause <queue>'))
+    .description('starts no handler of a queue, an entry or a named listener, until it is resumed')
+    .option('--for <duration>', 'ends the pause after this time, such as 10m')
+    .addHelpText('after', pauseExamples)
+    .action(async (queue: string, options: PauseOptions, command: Command) => {
+      const { pause } = await import('./verbs/pause');
+      await perform(command, {}, (desk) => pause(desk, queue, options));
+    });
+  changeOptions(program.command('resume <queue>'))
+    .description('ends the pause of a queue, an entry or a named listener')
+    .addHelpText('after', resumeExamples)
+    .action(async (queue: string, options: ChangeOptions, command: Command) => {
+      const { resume } = await import('./verbs/pause');
+      await perform(command, {}, (desk) => resume(desk, queue, options));
+    });
 }
 
 function repairVerbs(program: Command, perform: Perform, filters: Filters): void {

@@ -5,6 +5,9 @@ export type { ActivityFilter, ActivityList, PendingView, RunningView } from './a
 export type { PendingRequest, RunningHandler } from '../bus/self-activity';
 export { byNames } from './by';
 export type { By, CountByOptions } from './by';
+export { findPause, pause, resume } from './pause';
+export type { PauseSettings } from './pause';
+export type { Pause } from '../work/types';
 export { readHistory } from './history';
 export type { HistoryView } from './history';
 export { readAudit, recordChange } from './audit';

@@ -1,5 +1,6 @@
 /** The state of a queue, as an inspector returns it. */
 import type { Spread } from '../delivery/durations';
+import type { Pause } from '../work/types';
 
 /** Messages of an entry that wait at instances that do not know it. */
 export interface UnservedView {
@@ -67,6 +68,8 @@ export interface QueueView {
   readonly instances: number;
   /** Names under which settings have paused all or part of the queue. */
   readonly paused: readonly string[];
+  /** The pauses by settings, with the time of their end. */
+  readonly pauses: readonly Pause[];
   /** Entries whose messages wait at instances that do not know them. */
   readonly unserved: readonly UnservedView[];
 }

@@ -5,6 +5,7 @@ import { consumersOf, ratesOf, type Rates } from './load';
 import { moduleOf } from '../contract/contract';
 import type { DecodedMessage } from './message';
 import type { QueueName } from './names';
+import type { Pause } from '../work/types';
 import type { ParkedCount } from './queue-view';
 import { budgetOf, scan, type Budget } from './scan';
 import { exactBytesMax, quickBytesMax, sizeUp } from './size';
@@ -116,6 +117,7 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const waiting = Math.max(0, unsettled - running);
   const unserved = unservedIn(queue, instances);
   const paused = new Set(statusesOf(queue, instances).flatMap(([, status]) => status.paused));
+  const pauses = pausesIn(queue, instances);
   return {
     queue,
     module,
@@ -133,9 +135,27 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     parkedFor: parked.get(queue)?.kinds ?? [],
     instances: takers.size,
     // A setting names a listener by its queue.
-    paused: name.kind === 'listener' && paused.size > 0 ? [queue] : [...paused].toSorted(),
+    paused: pausedBy(name, paused, pauses),
+    pauses,
     unserved,
   };
+}
+
+/** Returns the pauses that instances obey, one for each setting. */
+function pausesIn(queue: string, instances: readonly InstanceView[]): readonly Pause[] {
+  const all = [...statusesOf(queue, instances)].flatMap(([, { pauses = [] }]) => pauses);
+  const byName = new Map(all.map((pause) => [pause.name, pause]));
+  return [...byName.values()].toSorted((one, other) => (one.name < other.name ? -1 : 1));
+}
+/** Returns the names of the settings. Instances of earlier versions report only the entries. */
+function pausedBy(
+  { kind, queue }: QueueName,
+  entries: ReadonlySet<string>,
+  pauses: readonly Pause[],
+): readonly string[] {
+  if (entries.size === 0) return [];
+  if (pauses.length > 0) return pauses.map(({ name }) => name);
+  return kind === 'listener' ? [queue] : [...entries].toSorted();
 }
 
 /** Returns the time until no message waits, or null when it does not get shorter. */
@@ -186,6 +206,7 @@ export function onlyParked(views: readonly QueueView[], { parked }: Around): rea
       parkedFor: kinds,
       instances: 0,
       paused: [],
+      pauses: [],
       unserved: [],
     }));
 }

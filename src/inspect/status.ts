@@ -5,6 +5,7 @@ import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, type Around, type Counted } from './queues';
 import { alarmsOfEntries, entriesOf } from './outcomes';
 import { slowOf, waitingText, type Slow } from './slow';
+import { spanText } from '../format/amounts';
 import type { Alarm, EntryView, InspectorParts, InstanceView, QueueView } from './types';
 
 export interface Looked {
@@ -34,7 +35,7 @@ export async function findAlarms(parts: InspectorParts, counted: readonly Counte
   alarms.push(...queues.filter(({ state }) => state === 'no instance').map(noConsumerAlarm));
   alarms.push(
     ...queues.flatMap(knownToFew),
-    ...queues.flatMap(pausedBySettings),
+    ...queues.flatMap((queue) => pausedBySettings(queue, nowMs)),
     ...queues.filter(({ parked }) => parked > 0).map(hasParked),
   );
   return { queues, entries, alarms: alarms.toSorted(worstFirst) };
@@ -149,10 +150,12 @@ function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
   });
 }
 
-function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alarm[] {
+function pausedBySettings({ queue, waiting, oldestMs, paused, pauses }: QueueView, nowMs: number): Alarm[] {
   return paused.map((name) => {
-    const message = `the setting ${name}.paused stops its messages; ${waiting} wait in the queue`;
-    const next = `busbar unset ${name}.paused`;
+    const untilMs = pauses.find((one) => one.name === name)?.untilMs ?? null;
+    const until = untilMs === null ? '' : ` for ${spanText(Math.max(0, untilMs - nowMs))} more`;
+    const message = `a pause of ${name} stops its messages${until}; ${waiting} wait in the queue`;
+    const next = `busbar resume ${name}`;
     return {
       severity: 'warning',
       about: queue,

@@ -50,6 +50,13 @@ export interface Handling {
   readonly run: Run;
   readonly options?: RetryOptions;
 }
+/** A pause by a setting. */
+export interface Pause {
+  /** Name of the entry, listener or queue whose setting causes it. */
+  readonly name: string;
+  /** Time of its end, in ms since 1970; null if it has to be removed. */
+  readonly untilMs: number | null;
+}
 /** Limits of an entry in this instance, over all its partitions. */
 export interface EntryLimits {
   /** Maximum number of handlers that run concurrently. 0 pauses the entry, so that no handler starts. Default 8. */
@@ -59,6 +66,8 @@ export interface EntryLimits {
    * once.
    */
   readonly perSecond: number;
+  /** The pause that sets `concurrency` to 0, if there is one. */
+  readonly pause?: Pause;
 }
 
 export interface Queue {
@@ -147,6 +156,8 @@ export interface QueueStats {
   readonly parked: number;
   /** Entries with a concurrency of 0, so that no handler of them starts. */
   readonly paused: readonly string[];
+  /** The pauses of these entries, one for each setting. */
+  readonly pauses?: readonly Pause[];
   /** Entries that this instance handles. */
   readonly entries: readonly string[];
   /** Entries that this instance does not handle, if it has read messages of them. */

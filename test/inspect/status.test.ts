@@ -307,8 +307,8 @@ test('a queue paused by a setting is paused, not stuck, with the resume command'
     ['search.index', 'paused', ['search.index']],
   ]);
   expect(alarms.map(({ what, severity, next }) => `${severity} ${what}: ${next}`).toSorted()).toEqual([
-    'warning paused: busbar unset photos.resize.paused',
-    'warning paused: busbar unset search.index.paused',
+    'warning paused: busbar resume photos.resize',
+    'warning paused: busbar resume search.index',
   ]);
 });
 

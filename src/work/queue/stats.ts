@@ -1,7 +1,7 @@
 /** Counts the messages of a queue at this instance, and describes its state for operators. */
 import type { Message } from '../message';
 import { unreadable } from '../message';
-import type { ConsumerParts, EntryLimits, Queue, QueueBacklog, QueueStats, Retrying, Unserved } from '../types';
+import type { ConsumerParts, EntryLimits, Pause, Queue, QueueBacklog, QueueStats, Retrying, Unserved } from '../types';
 import type { Watermark } from '../progress/watermark';
 import { runningIn } from './attempt';
 import type { Lanes } from './lane';
@@ -73,6 +73,7 @@ export class QueueCounts {
       failed: this.failed,
       parked: this.parked,
       paused: limits.flatMap(({ entry, concurrency }) => (concurrency === 0 ? entry : [])),
+      pauses: this.#pauses(),
       entries: [...queue.entries.keys()],
       unserved: this.#unserved(),
       load: this.#load.read(),
@@ -124,6 +125,10 @@ export class QueueCounts {
       concurrency,
       perSecond: perSecond === Infinity ? null : perSecond,
     }));
+  }
+  #pauses(): readonly Pause[] {
+    const pauses = [...this.parts.limits.values()].flatMap(({ pause }) => pause ?? []);
+    return [...new Map(pauses.map((pause) => [pause.name, pause])).values()];
   }
   #unserved(): readonly Unserved[] {
     return sumUp([...this.parts.partitions.values()].flatMap(({ unserved }) => [...unserved]));
