@@ -29,11 +29,11 @@ export function duration(name: string, text: string): number {
 }
 
 /** Parses a duration before now, or a time such as 2026-11-22T03:10. Throws Usage for any other text. */
-export function since(text: string, nowMs: number): number {
-  if (/^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text)) return nowMs - duration('--since', text);
+export function since(text: string, nowMs: number, name = '--since'): number {
+  if (/^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text)) return nowMs - duration(name, text);
   const atMs = Date.parse(text);
   if (Number.isNaN(atMs))
-    throw new Usage(`--since ${text} is neither a duration such as 1h nor a time such as 2026-11-22T03:10`);
+    throw new Usage(`${name} ${text} is neither a duration such as 1h nor a time such as 2026-11-22T03:10`);
   return atMs;
 }
 

@@ -2,11 +2,12 @@
  * Writes the results of a verb: a table for terminals, tab-separated lines for scripts, JSON for programs. Only data is
  * written to stdout.
  */
+import { Usage } from './exit';
 import { toJson, type Bytes } from './json';
 import { table, wrap, type Heading } from './table';
 import { oneLine } from './words';
 
-export type Form = 'table' | 'lines' | 'json' | 'jsonl';
+export type Form = 'table' | 'wide' | 'names' | 'lines' | 'json' | 'jsonl';
 
 export interface Column<T> extends Heading {
   /** Returns the text of a cell in a table, which can be shortened. */
@@ -23,6 +24,10 @@ export interface Listing<T> {
 
 export interface OutputOptions {
   readonly form: Form;
+  /** Names of the columns to print, in this order. Default: all. */
+  readonly columns?: readonly string[] | undefined;
+  /** Name of the column by which results are sorted, largest first. Default: the order of the verb. */
+  readonly sort?: string | undefined;
   /** Columns of the terminal. */
   readonly width: number;
   readonly bytes: Bytes;
@@ -48,14 +53,14 @@ export class Output {
     return this.options.form;
   }
   get width(): number {
-    return this.options.width;
+    return this.form === 'wide' ? Infinity : this.options.width;
   }
   get bytes(): Bytes {
     return this.options.bytes;
   }
   /** True when the output is a table for a terminal. */
   get forPeople(): boolean {
-    return this.form === 'table';
+    return this.form === 'table' || this.form === 'wide';
   }
 
   /** True when {@link Output.progress} replaces its line. Elsewhere each call adds one. */
@@ -97,16 +102,40 @@ export class Output {
 
   /** Writes each result as soon as the format allows it. Resolves with the number of results. */
   async list<T>({ columns, json = (one) => one }: Listing<T>, things: Iterable<T> | AsyncIterable<T>): Promise<number> {
+    const shown = this.#chosen(columns);
+    const sorted = await this.#sorted(columns, things);
     switch (this.form) {
       case 'table':
-        return this.#table(columns, things);
+      case 'wide':
+        return this.#table(shown, sorted);
       case 'lines':
-        return this.#lines(columns, things);
+        return this.#lines(shown, sorted);
+      case 'names': {
+        const [first = shown[0]] = nameColumns.flatMap((name) => shown.filter((column) => column.name === name));
+        return this.#each(sorted, (one) => this.line(oneLine(textOf(first, one))));
+      }
       case 'json':
-        return this.#json(json, things);
+        return this.#json(json, sorted);
       case 'jsonl':
-        return this.#each(things, (one) => this.line(toJson(json(one), this.bytes)));
+        return this.#each(sorted, (one) => this.line(toJson(json(one), this.bytes)));
     }
+  }
+
+  /** Returns the columns that `--columns` names. Throws Usage for a name that the list does not have. */
+  #chosen<T>(columns: readonly Column<T>[]): readonly Column<T>[] {
+    return this.options.columns?.map((name) => columnOf(columns, '--columns', name)) ?? columns;
+  }
+  /** Sorts by the column that `--sort` names: numbers by their value, largest first, and other texts by alphabet. */
+  async #sorted<T>(
+    columns: readonly Column<T>[],
+    things: Iterable<T> | AsyncIterable<T>,
+  ): Promise<Iterable<T> | AsyncIterable<T>> {
+    const { sort } = this.options;
+    if (sort === undefined) return things;
+    const column = columnOf(columns, '--sort', sort);
+    const all: T[] = [];
+    for await (const one of things) all.push(one);
+    return all.toSorted((one, other) => compare(textOf(column, one), textOf(column, other)));
   }
 
   async #table<T>(columns: readonly Column<T>[], things: Iterable<T> | AsyncIterable<T>): Promise<number> {
@@ -157,4 +186,44 @@ export class Output {
     }
     return count;
   }
+}
+
+/** Columns that name a result, for `-o names`: the first of them that a list has. */
+const nameColumns: readonly string[] = ['ID', 'QUEUE', 'INSTANCE', 'KEY', 'ABOUT'];
+
+function columnOf<T>(columns: readonly Column<T>[], option: string, name: string): Column<T> {
+  const found = columns.find((column) => column.name.toLowerCase() === name.trim().toLowerCase());
+  if (found) return found;
+  const known = columns.map((column) => column.name);
+  throw new Usage(`${option} ${name} is not a column of this list; it has ${known.join(', ') || 'none'}`);
+}
+
+function textOf<T>(column: Column<T> | undefined, one: T): string {
+  return column ? (column.plain ?? column.show)(one) : '';
+}
+
+/** Units of ages and sizes in tables, in a common unit for each. */
+const units: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1e3,
+  m: 6e4,
+  h: 3.6e6,
+  d: 8.64e7,
+  B: 1,
+  kB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+};
+
+function compare(one: string, other: string): number {
+  const [a, b] = [amountOf(one), amountOf(other)];
+  if (a !== undefined || b !== undefined) return (b ?? -Infinity) - (a ?? -Infinity);
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+/** Returns the value of a number, an age such as `6m11s` or a size such as `2.1 MB`; undefined for other texts. */
+function amountOf(text: string): number | undefined {
+  const plain = text.replaceAll(' ', '');
+  if (!/^(?:[\d.]+(?:ms|s|m|h|d|B|kB|MB|GB)?)+(?:\/\d+)?$/.test(plain)) return undefined;
+  const parts = [...plain.replace(/\/.*/, '').matchAll(/([\d.]+)([a-zA-Z]*)/g)];
+  return parts.reduce((sum, [, number = '', unit = '']) => sum + Number(number) * (units[unit] ?? 1), 0);
 }

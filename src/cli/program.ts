@@ -11,6 +11,7 @@ import { busOptions, entryOptions } from '../options';
 import { activityVerbs } from './activity-verbs';
 import { flagOf } from './args';
 import { changeVerbs } from './change-verbs';
+import { completionOf } from './completion';
 import { exits, Usage } from './exit';
 import { spoolVerbs } from './spool-verbs';
 import { oneLine } from './words';
@@ -62,9 +63,11 @@ function build(): Command {
     .version(version())
     .option(
       '-o, --output <form>',
-      'table, json or jsonl. Default: a table on a terminal, tab-separated lines elsewhere',
+      'table, wide, names, json or jsonl. Default: a table on a terminal, tab-separated lines elsewhere',
     )
     .option('--json', 'the same as -o json')
+    .option('--columns <names>', 'only these columns of a list, such as ID,KEY')
+    .option('--sort <column>', 'sorts a list by this column, the largest first')
     .option('--timeout <duration>', 'maximum time of the command, such as 10s')
     .option('--config <file>', 'the configuration file of the service')
     .option('--dir <directory>', 'the directory that the processes share')
@@ -80,6 +83,7 @@ function build(): Command {
   changeVerbs(program, perform, filters);
   settings(program);
   send(program);
+  completionVerb(program);
   for (const command of program.commands) command.hook('preAction', () => applyBusOptions(program));
   const spool = spoolVerbs(program, (command, how, verb) => performLocal(program, command, how, verb));
   for (const command of [...program.commands, ...spool.commands]) {
@@ -135,9 +139,11 @@ function filters(command: Command, body: boolean): Command {
     .option('--key <key>', 'only messages of this key')
     .option('--entry <entry>', 'only messages of this entry')
     .option('--from <sender>', 'only messages of this module or instance')
-    .option('--since <time>', 'only messages since this time: 1h, or 2026-11-22T03:10');
+    .option('--since <time>', 'only messages since this time: 1h, or 2026-11-22T03:10')
+    .option('--until <time>', 'only messages until this time: 10m, or 2026-11-22T03:10');
   if (!body) return command;
   return command
+    .option('--where <expression>', "only messages for which this is true in JavaScript, such as 'body.width > 900'")
     .option('-n, --number <count>', 'maximum number of messages')
     .option('--no-body', 'without the bodies')
     .option('--raw', 'bytes in hex instead of their number');
@@ -227,6 +233,14 @@ photos.resize.concurrency, search.index.paused.`;
     });
 }
 
+function completionVerb(program: Command): void {
+  program
+    .command('completion <shell>')
+    .description('prints the completion of the command for bash, zsh or fish')
+    .addHelpText('after', '\nExamples:\n  eval "$(busbar completion bash)"\n  busbar completion fish | source')
+    .action((shell: string) => void process.stdout.write(completionOf(program, shell)));
+}
+
 function liveNames(declared: Options): string {
   return Object.entries(declared)
     .flatMap(([name, { live }]) => (live ? name : []))
@@ -234,14 +248,14 @@ function liveNames(declared: Options): string {
 }
 
 function send(program: Command): void {
-  const bodies = 'The body is JSON, or - for stdin. A running instance checks it first.';
+  const bodies = 'The body is JSON, or - for stdin; a request can have none. A running instance checks it first.';
   const add = (verb: string, kind: 'request' | 'work' | 'broadcast' | 'event', description: string): Command =>
     program
-      .command(`${verb} <entry> <json>`)
+      .command(`${verb} <entry> ${kind === 'request' ? '[json]' : '<json>'}`)
       .description(description)
       .addHelpText('after', `\n${bodies}`)
       .option('--unchecked', 'sends the body without a check')
-      .action(async (entry: string, json: string, _options: object, command: Command) => {
+      .action(async (entry: string, json: string | undefined, _options: object, command: Command) => {
         const options = command.optsWithGlobals<SendOptions & Everywhere>();
         const how = kind === 'request' ? { limitMs: Infinity } : {};
         const { send: run } = await import('./verbs/send');
@@ -250,7 +264,9 @@ function send(program: Command): void {
   add('request', 'request', 'sends a request to a running instance and prints its reply')
     .option('--to <instance>', 'sends it to this instance')
     .option('--all', 'sends it to every running instance');
-  add('submit', 'work', 'submits a job').option('--key <key>', 'key of a job that is sent unchecked');
+  add('submit', 'work', 'submits a job')
+    .option('--key <key>', 'key of a job that is sent unchecked')
+    .option('--queue <name>', 'own queue of the entry, if it is sent unchecked and nothing else shows the queue');
   add('broadcast', 'broadcast', 'sends a broadcast to every running instance of the module');
   add('publish', 'event', 'publishes an event').option('--key <key>', 'key of an event that is sent unchecked');
 }

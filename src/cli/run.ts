@@ -18,6 +18,8 @@ export interface Everywhere {
   readonly output?: string;
   readonly json?: boolean;
   readonly raw?: boolean;
+  readonly columns?: string;
+  readonly sort?: string;
   readonly timeout?: string;
   readonly yes?: boolean;
 }
@@ -222,15 +224,17 @@ function stopped(): Stop {
   return { signal: controller.signal, abort: (reason) => controller.abort(reason), early };
 }
 
-const forms: readonly string[] = ['table', 'json', 'jsonl'] satisfies Form[];
+const forms: readonly string[] = ['table', 'wide', 'names', 'json', 'jsonl'] satisfies Form[];
 
-function outputOf({ output, json, raw }: Everywhere): Output {
+function outputOf({ output, json, raw, columns, sort }: Everywhere): Output {
   const given = json ? 'json' : output;
   if (given !== undefined && !forms.includes(given)) throw new Usage(`-o ${given} is not one of ${forms.join(', ')}`);
   const { stdout, stderr, env } = process;
   return new Output({
     // The cast is safe: the value was checked against `forms` above.
     form: (given as Form | undefined) ?? (stdout.isTTY ? 'table' : 'lines'),
+    columns: columns?.split(','),
+    sort,
     width: stdout.columns || Number(env['COLUMNS']) || 80,
     bytes: raw ? 'hex' : 'counted',
     write: (text) => void stdout.write(text),

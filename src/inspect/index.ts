@@ -27,6 +27,7 @@ export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';
 export { findListener, forgetListener } from './forget';
 export { findQueues, nearNames } from './names';
+export { findOwnQueue } from './own-queue';
 export type { QueueName, Source } from './names';
 export { choose, dropChosen, readChosen, replayChosen } from './repair';
 export type { Chosen, ChosenMessage, Exported, RepairOptions, Selection } from './repair';

@@ -52,10 +52,11 @@ export function viewOf({ topic, record, envelope, fault, id, entry, key }: Decod
 }
 
 export function fits(decoded: DecodedMessage, filter: MessageFilter): boolean {
-  const { key, entry, from, sinceMs } = filter;
+  const { key, entry, from, sinceMs, untilMs } = filter;
   if (key !== undefined && decoded.key !== key) return false;
   if (entry !== undefined && decoded.entry !== entry && !decoded.entry.endsWith(`.${entry}`)) return false;
   if (sinceMs !== undefined && decoded.record.timeMs < sinceMs) return false;
+  if (untilMs !== undefined && decoded.record.timeMs > untilMs) return false;
   if (from === undefined) return true;
   const sender = decoded.envelope?.from ?? '';
   return sender === from || sender.startsWith(`${from}#`);

@@ -152,6 +152,8 @@ export interface MessageFilter {
   readonly from?: string;
   /** Earliest append time. */
   readonly sinceMs?: number;
+  /** Latest append time. */
+  readonly untilMs?: number;
 }
 
 /** Severity of an alarm. `critical`: messages are not handled, will be lost, or an instance does not work. */

@@ -58,6 +58,68 @@ export function changeStory(scene: () => { readonly k: ShopCommand; readonly sel
     expect(max.code).toBe(64);
   });
 
+  test('pause stops a queue until resume or the end of the time, and status prints the command that ends it', async () => {
+    const { k, seller } = scene();
+    const paused = await k.run(['pause', 'shop.work', '--yes', '--reason', 'store is down']);
+    expect(paused).toMatchObject({ code: 0, err: expect.stringContaining('  busbar resume shop.work\n') });
+    const [id = ''] = await seller.pack([{ key: 'p1', do: 'done' }]);
+    const status = await k.eventually([], ({ out }) => out.includes('busbar resume shop.work'));
+    expect(rows(status.out).find(({ WHAT }) => WHAT === 'paused')).toMatchObject({
+      SEVERITY: 'warning',
+      MESSAGE: expect.stringMatching(/^a pause of shop\.work stops its messages; 1 wait in the queue$/),
+    });
+    const why = await k.eventually(['why', id], ({ out }) => out.includes('which is paused'));
+    expect(why.err).toBe('  busbar resume shop.work\n');
+    expect((await k.run(['resume', 'shop.work', '--yes'])).code).toBe(0);
+    await k.eventually(['why', id], ({ out }) => out.includes('was handled'));
+    const short = await k.run(['pause', 'shop.pack', '--for', '3s', '--yes']);
+    expect(short.code).toBe(0);
+    const [later = ''] = await seller.pack([{ key: 'p2', do: 'done' }]);
+    await k.eventually(['why', later], ({ out }) => out.includes('was handled'));
+    expect((await k.run(['settings', 'shop.pack'])).out).toContain('shop.pack.pausedUntil');
+    const audit = jsonLines((await k.run(['history', '--audit', '-o', 'jsonl'])).out);
+    expect(audit.map(({ verb, about, reason }) => [verb, about, reason])).toEqual(
+      expect.arrayContaining([
+        ['pause', 'shop.work', 'store is down'],
+        ['resume', 'shop.work', null],
+        ['pause', 'shop.pack', null],
+      ]),
+    );
+    expect((await k.run(['pause', 'shop.wrok', '--yes'])).code).toBe(64);
+    expect((await k.run(['pause', 'shop.work'])).code).toBe(64);
+  });
+
+  test('--where selects messages by an expression, which cannot reach the process and has a time limit', async () => {
+    const { k, seller } = scene();
+    const ids = await seller.pack([
+      { key: 'x1', do: 'done' },
+      { key: 'x2', do: 'park' },
+    ]);
+    await k.eventually(['history', 'shop.work', '--key', 'x2'], ({ out }) => out.includes('parked'));
+    const where = async (expression: string) => {
+      const { code, out, err } = await k.run(['history', 'shop.work', '--key', 'x2', '--where', expression]);
+      return { code, err, ids: rows(out).map(({ ID }) => ID) };
+    };
+    expect(await where("body.do === 'park' && key === 'x2'")).toEqual({ code: 0, err: '', ids: [ids[1]] });
+    expect((await where("body.do === 'done'")).code).toBe(1);
+    for (const escape of [
+      "typeof process === 'undefined' && typeof require === 'undefined'",
+      "(() => { try { return this.constructor.constructor('return process')() } catch { return true } })() === true",
+      "(() => { try { return body.constructor.constructor('return process')() } catch { return true } })() === true",
+    ]) {
+      expect(await where(escape)).toMatchObject({ code: 0, ids: [ids[1]] });
+    }
+    const endless = await where('(() => { for (;;); })()');
+    expect(endless).toMatchObject({ code: 1, err: expect.stringContaining('--where failed for 1 message') });
+    expect(await where('body.')).toMatchObject({
+      code: 64,
+      err: expect.stringContaining('is not a JavaScript expression'),
+    });
+    const until = await k.run(['history', 'shop.work', '--until', '1h']);
+    expect(until.code).toBe(1);
+    expect((await k.run(['parked', 'shop.work', '--each', '--where', 'key === "x2"'])).out).toContain(ids[1]);
+  });
+
   test('history lists what the log has of a queue, with the state of each message', async () => {
     const { k, seller } = scene();
     const ids = await seller.pack([

@@ -141,7 +141,7 @@ test('unknown names and wrong arguments exit with 64, and suggest the nearest na
     [['peek'], /missing required argument/],
     [['queues', 'shop.work', '--by', 'size'], /--by size is not one of entry, key, partition, sender, instance/],
     [['queues', '--by', 'key'], /--by counts the messages of one queue; name it/],
-    [['-o', 'xml'], /-o xml is not one of table, json, jsonl/],
+    [['-o', 'xml'], /-o xml is not one of table, wide, names, json, jsonl/],
     [['parked', '--since', 'soon'], /--since soon is neither a duration/],
     [['peek', 'shop.work', '-n', '0'], /-n 0 is not a whole number from 1/],
     [['--drain-ms', 'long'], /drainMs = "long" \(--drain-ms\)/],

@@ -31,6 +31,36 @@ test('a body that the schema rejects is not sent, and each fault is named', asyn
   expect((await run(['request', 'shop.price', '{item}'])).err).toContain('the body is not JSON');
 });
 
+test('request without a body sends undefined', async () => {
+  expect(await run(['request', 'shop.stats'])).toMatchObject({ code: 0, out: '"open"\n', err: '' });
+  const all = await run(['request', 'shop.stats', '--all']);
+  expect(rows(all.out)).toMatchObject([{ STATE: 'answered', ANSWER: '"open"' }]);
+});
+
+test('submit --unchecked uses the own queue of the entry', async () => {
+  const sent = await run(['submit', 'shop.bill', '{"amount": 1}', '--unchecked', '-o', 'jsonl']);
+  expect(sent.code).toBe(0);
+  const [{ id = '' } = {}] = jsonLines(sent.out);
+  const shown = await eventually(['show', String(id), '-o', 'table'], ({ out }) => out.includes('settled'));
+  expect(shown.out).toContain('main.shop.work.bills/');
+});
+
+test('completion prints the verbs and options for a shell, and rejects other shells', async () => {
+  const { spawnSync } = await import('node:child_process');
+  const bash = await run(['completion', 'bash']);
+  expect(bash.code).toBe(0);
+  const typed = 'COMP_WORDS=(busbar skip --re) COMP_CWORD=2; _busbar; echo "${COMPREPLY[@]}"';
+  expect(spawnSync('bash', ['-c', `${bash.out}\n${typed}`], { encoding: 'utf8' }).stdout).toBe('--reason\n');
+  const verb = 'COMP_WORDS=(busbar ru) COMP_CWORD=1; _busbar; echo "${COMPREPLY[@]}"';
+  expect(spawnSync('bash', ['-c', `${bash.out}\n${verb}`], { encoding: 'utf8' }).stdout).toBe('running\n');
+  expect((await run(['completion', 'zsh'])).out).toContain('compdef _busbar busbar');
+  expect((await run(['completion', 'fish'])).out).toContain("-n '__fish_seen_subcommand_from skip' -l dry-run");
+  expect(await run(['completion', 'csh'])).toMatchObject({
+    code: 64,
+    err: 'busbar: csh is not one of bash, zsh, fish\n',
+  });
+});
+
 test('a verb of another kind and an unknown entry are rejected', async () => {
   const kinds = await run(['submit', 'shop.price', '{}']);
   expect(kinds).toMatchObject({ code: 64 });

@@ -29,8 +29,8 @@ test('a setting pauses a queue, status prints how to end it, and unset resumes i
     {
       ABOUT: 'shop.work',
       WHAT: 'paused',
-      MESSAGE: 'the setting shop.pack.paused stops its messages; 5 wait in the queue',
-      NEXT: 'busbar unset shop.pack.paused',
+      MESSAGE: 'a pause of shop.pack stops its messages; 5 wait in the queue',
+      NEXT: 'busbar resume shop.pack',
     },
   ]);
   const unset = await k.run(['unset', 'shop.pack.paused']);
@@ -51,7 +51,7 @@ test('a setting of a named listener uses the name of the listener', async () => 
   await k.eventually(['queues', 'shop.index'], ({ out }) => rows(out)[0]?.['STATE'] === 'paused');
   expect(await heard()).toEqual({ cents: 0 });
   const next = rows((await k.run([])).out)[0]?.['NEXT'];
-  expect(next).toBe('busbar unset shop.index.paused');
+  expect(next).toBe('busbar resume shop.index');
   await k.run(['unset', 'shop.index.paused']);
   await k.eventually(['queues', 'shop.index'], ({ out }) => rows(out)[0]?.['STATE'] === 'caught up');
   expect(await heard()).toEqual({ cents: 1 });

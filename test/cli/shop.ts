@@ -9,6 +9,7 @@ export const shop = defineModule('shop', {
     failures: { SoldOut: z.object({ item: z.string(), until: z.date() }) },
   }),
   slow: request(z.object({}), z.string(), { timeoutMs: 60_000 }),
+  stats: request(z.undefined(), z.string()),
   pack: work(Job, { key: (job) => job.key, attempts: 2, backoffMs: 50 }),
   bill: work(z.object({ amount: z.number() }), { queue: 'bills' }),
   closing: broadcast(z.object({ minutes: z.number() })),
@@ -28,6 +29,7 @@ async function main(): Promise<void> {
       return { cents: 100 * item.length };
     },
     slow: () => new Promise(() => {}),
+    stats: () => 'open',
     async pack({ do: what }, { park, progress, signal }) {
       const mended = process.env['SHOP_MENDED'] === 'yes';
       if (what === 'park' && !mended) park('address unknown');

@@ -95,7 +95,7 @@ test('a listener and a request can be paused, and a later pause replaces an earl
   expect(await soon(asked)).toBe('x');
 });
 
-test('two operators who pause at once get a conflict, and unknown names the nearest ones', async () => {
+test('a second pause at the same time is a conflict, and an unknown name has the nearest ones', async () => {
   const { find, settings, soon, stop } = await scene();
   const before = await find('photos.work');
   await stop('photos.work');

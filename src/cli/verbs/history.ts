@@ -4,6 +4,7 @@ import { since } from '../args';
 import { exits, Usage, type Exit } from '../exit';
 import type { Column } from '../output';
 import type { Desk } from '../run';
+import { matching } from '../where';
 import { age, none, shortIds, size, time } from '../words';
 import { bodyText, plainMessage, type Bodies } from './body';
 import { filterOf } from './filter';
@@ -26,7 +27,8 @@ export async function history(desk: Desk, name: string | undefined, options: His
   const { queue, filter: ofName } = await inspector.resolve(name);
   const newest: HistoryView[] = [];
   let total = 0;
-  for await (const message of readHistory(parts, queue, { ...filter, ...ofName })) {
+  const all = readHistory(parts, queue, { ...filter, ...ofName });
+  for await (const message of matching(all, options.where, (text) => out.note(text))) {
     if (options.id !== undefined && !message.id.startsWith(options.id)) continue;
     total++;
     newest.push(message);

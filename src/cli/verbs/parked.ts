@@ -3,6 +3,7 @@ import type { ParkedView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
 import type { Desk } from '../run';
+import { matching } from '../where';
 import { age, count, none, shortIds } from '../words';
 import { bodyText, plainMessage, type Bodies } from './body';
 import { filterOf } from './filter';
@@ -30,7 +31,7 @@ export async function parked(desk: Desk, queue: string | undefined, options: Par
   const { inspector, out, nowMs } = desk;
   const { most = shownDefault, ...filter } = filterOf(options, nowMs());
   const bodies: Bodies = { bytes: out.bytes, shown: options.body };
-  const found = inspector.parked(queue, filter);
+  const found = matching(inspector.parked(queue, filter), options.where, (text) => out.note(text));
   if (out.form === 'json' || out.form === 'jsonl') {
     const limit = options.number === undefined ? Infinity : most;
     const many = await out.list({ columns: [], json: plainMessage(bodies) }, first(found, limit));

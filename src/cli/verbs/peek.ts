@@ -2,6 +2,7 @@
 import type { WaitingView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
+import { matching } from '../where';
 import type { Desk } from '../run';
 import { age, count, none, shortIds, size } from '../words';
 import { bodyText, plainMessage, type Bodies } from './body';
@@ -22,7 +23,8 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
   let failed: unknown;
   try {
     const newest = options.newest ?? false;
-    for await (const message of inspector.peek(queue, { ...filter, newest })) {
+    const all = inspector.peek(queue, { ...filter, newest });
+    for await (const message of matching(all, options.where, (text) => out.note(text))) {
       found.push(message);
       if (found.length >= most) break;
     }

@@ -16,6 +16,7 @@ export interface SendOptions {
   readonly to?: string;
   readonly all?: boolean;
   readonly key?: string;
+  readonly queue?: string;
 }
 const verbOf = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' } as const;
 
@@ -23,18 +24,18 @@ export async function send(
   desk: Desk,
   kind: AnyEntry['kind'],
   entry: string,
-  json: string,
+  json: string | undefined,
   options: SendOptions,
 ): Promise<Exit> {
   if (!/^[a-z][\w-]*\.[a-z]\w*$/i.test(entry))
     throw new Usage(`${entry} is not the name of an entry, such as photos.add`);
-  const body = await bodyOf(json, process.stdin);
+  const body = json === undefined ? undefined : await bodyOf(json, process.stdin);
   const known = options.unchecked ? undefined : await checked(desk, kind, entry, body);
   switch (kind) {
     case 'request':
       return options.all ? askAll(desk, requestOf(entry), body, options) : ask(desk, requestOf(entry), body, options);
     case 'work':
-      return sent(desk, entry, await desk.bus.submit(workOf(entry, known, options), body));
+      return sent(desk, entry, await desk.bus.submit(await workOf(desk, entry, known, options), body));
     case 'broadcast':
       return sent(desk, entry, await desk.bus.broadcast(broadcastOf(entry), body));
     case 'event':
@@ -111,9 +112,26 @@ const broadcastOf = (name: string): Broadcast => entryOf(name, broadcast(anythin
  * Declares the entry with the key and queue that the live instance returned, because they determine the topic and
  * partition.
  */
-function workOf(name: string, known: Known | undefined, options: SendOptions): Work {
-  const { key = options.key ?? null, queue = null } = known ?? {};
+async function workOf(desk: Desk, name: string, known: Known | undefined, options: SendOptions): Promise<Work> {
+  const { key = options.key ?? null } = known ?? {};
+  const queue = known ? known.queue : await queueUnchecked(desk, name, options);
   return entryOf(name, work(anything, { ...keyed(key), ...(queue !== null && { queue }) }));
+}
+/**
+ * Returns the own queue of an entry that is sent unchecked: from `--queue`, from an instance that knows the entry, or
+ * from the topic in which a message of it is. Null is the queue of the module.
+ */
+async function queueUnchecked({ parts }: Desk, name: string, { queue }: SendOptions): Promise<string | null> {
+  if (queue !== undefined) return queue === 'work' ? null : queue;
+  const { askCheck, findOwnQueue } = await import('../../inspect');
+  const known = await askCheck(parts, name, undefined);
+  if (known.known) return known.queue;
+  const found = await findOwnQueue(parts, name);
+  if (found !== undefined) return found;
+  throw new Usage(
+    `nothing was sent: no instance and no message shows in which of its queues ${name} waits. Name it with --queue: ` +
+      `work for the queue of the module, or the name of its own queue`,
+  );
 }
 async function eventOf({ parts }: Desk, name: string, known: Known | undefined, options: SendOptions): Promise<Event> {
   const { keepMsOfEvent } = await import('../../inspect/retention');

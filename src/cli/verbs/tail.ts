@@ -3,6 +3,7 @@ import type { MessageView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Listing } from '../output';
 import type { Desk } from '../run';
+import { matching } from '../where';
 import { cutTo } from '../table';
 import { none, oneLine, size, time } from '../words';
 import { bodyText, plainMessage, type Bodies } from './body';
@@ -20,7 +21,9 @@ export async function tail(
   const ended = AbortSignal.any([signal, enough.signal]);
   const missed = (what: string): void => out.note(what);
   if (out.forPeople) out.note('work and events as they arrive; ^C ends it');
-  const messages = upTo(inspector.tail(names, { ...filter, signal: ended, missed }), most, () => enough.abort());
+  const all = inspector.tail(names, { ...filter, signal: ended, missed });
+  const wanted = matching(all, options.where, (text) => out.note(text));
+  const messages = upTo(wanted, most, () => enough.abort());
   // A table is printed only after its last row, so it cannot show live messages.
   if (out.forPeople) for await (const message of messages) out.line(cutTo(textOf(message, bodies), out.width));
   else await out.list(listing(bodies), messages);
