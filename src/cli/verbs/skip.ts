@@ -64,11 +64,10 @@ async function report({ out }: Desk, { queue, messages }: SkipPlan, results: rea
   await out.list({ columns, json }, messages);
   const of = (state: SkipResult['state']): number => results.filter((one) => one.state === state).length;
   if (of('running') > 0) {
-    out.note(
-      `${plural(of('running'), 'handler')} did not end after the abort, so its key still waits. Drain its instance:`,
-    );
-    for (const on of new Set(messages.filter(({ id }) => byId.get(id) === 'running').map((one) => one.on)))
-      out.next(`busbar drain ${on ?? ''}`);
+    const running = messages.filter(({ id }) => byId.get(id) === 'running');
+    const where = [...new Set(running.map(({ on }) => on ?? '?'))].join(', ');
+    const many = plural(running.length, 'handler');
+    out.note(`${many} did not end after the abort, so the key still waits. Restart the instance to end it: ${where}`);
   }
   if (of('waiting') > 0)
     out.note(`${plural(of('waiting'), 'message')} will be parked later, when the instance has read them`);
