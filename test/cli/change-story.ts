@@ -135,4 +135,21 @@ export function changeStory(scene: () => { readonly k: ShopCommand; readonly sel
     expect((await k.run(['history', 'shop.work', '--key', 'none'])).code).toBe(1);
     expect((await k.run(['history'])).code).toBe(64);
   });
+
+  test('skip parks a message of a queue without an instance, and the next instance handles the others', async () => {
+    const { k, seller } = scene();
+    await seller.end();
+    const submit = async (key: string): Promise<string> => {
+      const body = JSON.stringify({ key, do: 'done' });
+      const sent = await k.run(['submit', 'shop.pack', body, '--unchecked', '--key', key, '--queue', 'work', '--json']);
+      return String((JSON.parse(sent.out) as { id: string }).id);
+    };
+    const [first, second] = [await submit('n1'), await submit('n1')];
+    await k.eventually(['why', first], ({ out }) => out.includes('no instance of shop handles the queue'));
+    const skipped = await k.run(['skip', 'shop.work', first, '--yes']);
+    expect(rows(skipped.out)).toEqual([{ ID: first, STATE: 'parked' }]);
+    await k.shop();
+    await k.eventually(['why', second], ({ out }) => out.includes('was handled'));
+    expect((await k.run(['why', first])).out).toContain(' is parked in shop.work since ');
+  });
 }
