@@ -21,6 +21,7 @@ async function printed(form: Form, options: { columns?: string[]; sort?: string 
   const write = (more: string): void => void (text += more);
   const out = new Output({
     form,
+    isLive: false,
     width: 20,
     bytes: 'counted',
     write,
