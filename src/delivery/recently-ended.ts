@@ -25,7 +25,7 @@ export class RecentlyEnded {
   readonly #ring: Slot[] = [];
   #next = 0;
 
-  /** Overwrites the oldest slot: a new object for each message would live long enough to burden the garbage collector. */
+  /** Overwrites the oldest slot. A new object for each message would live long and burden the garbage collector. */
   add({ kind, id, entry, outcome, peer, atMs, tookMs }: EndedMessage): void {
     const slot = this.#ring[this.#next];
     if (slot) {
