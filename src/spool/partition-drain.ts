@@ -17,6 +17,12 @@ import { addRefused, addShipped, decodeShipped, encodeShipped, endOf, nothingShi
 /** Limits of a list. It fits into one batch of the producer, so that it is written as a whole. */
 const listRecordsMax = 1_000;
 const listRecordsMin = 200;
+/**
+ * Records of the first list. Each list is longer than the one before, so that the first messages after a start do not
+ * wait for thousands to be read.
+ */
+const firstListRecords = 20;
+const listGrowth = 4;
 const listBytesMax = 384 * 1024;
 /**
  * Records of a topic that one process sends at a time, about. With more of them, garbage collection takes more time
@@ -58,6 +64,8 @@ export class PartitionDrain {
   /** End of the partition at the start. An earlier owner can have sent any record below it that is not committed. */
   #takenEnd: number | undefined;
   #next: number;
+  /** Limit of the next list, until it reaches that of all lists. */
+  #listRecords = firstListRecords;
   /** Offset below which everything is committed. */
   #committed: number;
   /** Offset below which the records are removed. */
@@ -118,12 +126,14 @@ export class PartitionDrain {
   async #step(): Promise<void> {
     this.#takenEnd ??= await this.#end();
     if (this.#next >= this.#takenEnd) this.#shipped = { ...this.#shipped, after: endOf(this.#shipped) };
-    const messages = Math.max(listRecordsMin, Math.min(listRecordsMax, Math.floor(sendingMax / this.parts.owned())));
+    const share = Math.max(listRecordsMin, Math.floor(sendingMax / this.parts.owned()));
+    const messages = Math.min(this.#listRecords, listRecordsMax, share);
     const records = await this.owned.read(this.#next, { messages, bytes: listBytesMax }, this.#stopped.signal);
     const last = records.at(-1);
     if (!last || !(await this.#ship(records))) return;
     this.parts.failing(this.owned.partition, undefined);
     this.#next = last.offset + 1;
+    this.#listRecords = Math.min(this.#listRecords * listGrowth, listRecordsMax);
     this.parts.sent(this.owned.partition, this.#next, this.#shipped);
   }
 
