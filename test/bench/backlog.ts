@@ -81,7 +81,7 @@ async function fill(run: Run, admin: Admin) {
   try {
     for (let n = 0; n < parts; n++) {
       await spool.round(outstanding, waiting / parts / listLength, listLength);
-      all.push(await spool.memory());
+      all.push(await spool.usage());
     }
   } finally {
     await spool.kill();
@@ -106,10 +106,12 @@ async function send(run: Run, admin: Admin): Promise<{ readonly first: number; r
   const starting = startSpool(run);
   const first = await untilArrived(admin, before + 1);
   const spool = await starting;
+  const open = { count: await arrived(admin), ...(await spool.usage()) };
   const last = await untilArrived(admin, before + waiting);
+  const cpuUs = ((await spool.usage()).cpuUs - open.cpuUs) / (last.count - open.count);
   await spool.close();
   const perS = ((last.count - first.count) * 1_000) / (last.ms - first.ms);
-  return { first: first.ms - startMs, rest: { perS, p50Ms: 0, p99Ms: 0, cpuUs: 0 } };
+  return { first: first.ms - startMs, rest: { perS, p50Ms: 0, p99Ms: 0, cpuUs } };
 }
 /** Returns that number when the broker has written what it had received before it was frozen. */
 async function settled(admin: Admin): Promise<number> {

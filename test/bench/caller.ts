@@ -1,17 +1,18 @@
 /** Runs each contender in its own process, so that contenders share no event loop and no heap. */
 import { readFileSync } from 'node:fs';
-import { startProcess, type Child } from './processes';
+import { ownCpuUs, startProcess, type Child } from './processes';
 import { round, type Contender, type Round, type Subject } from './measure';
 
 export interface Remote extends Contender {
-  memory(): Promise<Memory>;
+  usage(): Promise<Usage>;
   close(): Promise<void>;
   kill(): Promise<void>;
 }
-/** Memory of a process in MB: all of it, and the part that is not the mapping of a file. */
-export interface Memory {
+/** Memory of a process in MB: all of it, and the part that is not the mapping of a file. Also its CPU time so far. */
+export interface Usage {
   readonly rssMb: number;
   readonly anonMb: number;
+  readonly cpuUs: number;
 }
 interface Asked {
   readonly outstanding: number;
@@ -50,7 +51,7 @@ function remoteOf(name: string, child: Child): Remote {
     name,
     // The other process answers with the result of `round`.
     round: async (outstanding, total, each) => (await child.ask({ outstanding, total, each } satisfies Asked)) as Round,
-    memory: async () => (await child.ask({ ask: 'memory' })) as Memory, // the other process answers with the result of `memory`
+    usage: async () => (await child.ask({ ask: 'usage' })) as Usage, // the other process answers with the result of `usage`
     close: () => child.close(),
     kill: () => child.kill(),
   };
@@ -58,9 +59,9 @@ function remoteOf(name: string, child: Child): Remote {
 
 async function serve(make: () => Promise<Subject>): Promise<void> {
   const subject = await make();
-  process.on('message', (asked: Asked | { readonly ask: 'close' | 'memory' }) => {
+  process.on('message', (asked: Asked | { readonly ask: 'close' | 'usage' }) => {
     if (!('ask' in asked)) measure(subject, asked).catch(fail);
-    else if (asked.ask === 'memory') process.send?.(memory());
+    else if (asked.ask === 'usage') process.send?.(usage());
     else subject.close().then(() => process.exit(0), fail);
   });
   process.on('disconnect', () => process.exit(0));
@@ -69,11 +70,11 @@ async function serve(make: () => Promise<Subject>): Promise<void> {
 async function measure(subject: Subject, { outstanding, total, each }: Asked): Promise<void> {
   process.send?.(await round(subject, outstanding, total, each));
 }
-function memory(): Memory {
+function usage(): Usage {
   globalThis.gc?.();
   const status = readFileSync('/proc/self/status', 'latin1');
   const mb = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1_024;
-  return { rssMb: mb('VmRSS'), anonMb: mb('RssAnon') };
+  return { rssMb: mb('VmRSS'), anonMb: mb('RssAnon'), cpuUs: ownCpuUs() };
 }
 function fail(error: unknown): void {
   console.error(error);
