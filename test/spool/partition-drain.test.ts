@@ -36,7 +36,7 @@ async function listsOf(owned: number): Promise<readonly number[]> {
           return records.map(() => ({ partition: 0, offset: place++ }));
         },
       },
-      local: { trim: async () => undefined },
+      local: { trim: async () => undefined, bounds: async () => [{ partition: 0, start: 0, end: total }] },
       ensure: async () => undefined,
       owned: () => owned,
       park: async () => undefined,
