@@ -122,7 +122,9 @@ function connect(options: LogOptions) {
     user,
     ...(look && { requestMs: lookAskMs }),
   });
-  const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
+  // A command creates no topic but that of its own changes, which no instance needs.
+  const creates = options.topics === 'verify' ? [] : [namesIn(ns).audit()];
+  const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify', creates }) };
   const log = openKafkaLog({ ...around, ...topics, client, metadata, self, ns });
   return { client, metadata, topics, log };
 }

@@ -11,7 +11,7 @@ export function activityStory(scene: () => { readonly k: ShopCommand; readonly s
       ENTRY: 'shop.pack',
       ON: expect.stringMatching(/^shop#\w+$/),
       TRY: '1/2',
-      FOR: expect.stringMatching(/^\d+m?s$/),
+      FOR: expect.stringMatching(/^(?:\d+ms|\d+s|\d+m(?:\d+s)?)$/),
       KEY: 'r1',
       DOING: 'packing',
       DEADLINE: '–',
@@ -35,7 +35,7 @@ export function activityStory(scene: () => { readonly k: ShopCommand; readonly s
       FROM: expect.stringMatching(/^shop#\w+$/),
       TO: expect.stringMatching(/^shop#\w+$/),
       UNTIL: expect.stringMatching(/^in \d+s$/),
-      IT: expect.stringMatching(/^runs there for \d+m?s$/),
+      IT: expect.stringMatching(/^runs there for (?:\d+ms|\d+s|\d+m(?:\d+s)?)$/),
     });
     expect((await k.run(['set', 'shop.slow.concurrency', '2'])).code).toBe(0);
     const limited = ({ out }: { out: string }): boolean => out.includes('(concurrency 2)');

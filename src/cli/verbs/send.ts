@@ -121,17 +121,16 @@ async function workOf(desk: Desk, name: string, known: Known | undefined, option
  * Returns the own queue of an entry that is sent unchecked: from `--queue`, from an instance that knows the entry, or
  * from the topic in which a message of it is. Null is the queue of the module.
  */
-async function queueUnchecked({ parts }: Desk, name: string, { queue }: SendOptions): Promise<string | null> {
+async function queueUnchecked({ parts, out }: Desk, name: string, { queue }: SendOptions): Promise<string | null> {
   if (queue !== undefined) return queue === 'work' ? null : queue;
   const { askCheck, findOwnQueue } = await import('../../inspect');
   const known = await askCheck(parts, name, undefined);
   if (known.known) return known.queue;
   const found = await findOwnQueue(parts, name);
   if (found !== undefined) return found;
-  throw new Usage(
-    `nothing was sent: no instance and no message shows in which of its queues ${name} waits. Name it with --queue: ` +
-      `work for the queue of the module, or the name of its own queue`,
-  );
+  const text = `no instance and no message shows the queue of ${name}: it is sent to that of its module`;
+  out.note(`${text}. If the entry has another queue, name it with --queue`);
+  return null;
 }
 async function eventOf({ parts }: Desk, name: string, known: Known | undefined, options: SendOptions): Promise<Event> {
   const { keepMsOfEvent } = await import('../../inspect/retention');

@@ -18,6 +18,8 @@ export interface TopicShape {
 export interface TopicsOptions {
   /** `verify` creates and changes nothing; its errors contain the command for an operator. Default 'create'. */
   readonly topics?: 'create' | 'verify';
+  /** Topics that are created although `topics` is 'verify'. */
+  readonly creates?: readonly string[];
   /** Replication factor of new topics. Default: three, or the number of brokers if that is less. */
   readonly replicas?: number;
 }
@@ -75,7 +77,7 @@ export class Topics {
   async #make(topic: Topic): Promise<number> {
     const replicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, await this.#brokers(topic.name)));
     const wanted = { name: topic.name, partitions: topic.partitions, replicas, configs: configsOf(topic, replicas) };
-    if (this.options.topics === 'verify') {
+    if (this.options.topics === 'verify' && !this.options.creates?.includes(topic.name)) {
       throw fault(
         `topic '${topic.name}' does not exist, and topics: 'verify' creates none. Run: ${createCommand(wanted)}`,
         `Run ${createCommand(wanted)}, or set topics to 'create'.`,
