@@ -118,7 +118,8 @@ export async function skipMessages(
   const takers = [...statusesOf(queue.queue, instances)].map(([{ name }]) => name);
   const running = new Set<string>();
   let close = async (): Promise<void> => undefined;
-  if (takers.length === 0) close = await consumeToSkip(parts, queue, messages, reason);
+  let skipAgain = (_ids: readonly string[]): void => undefined;
+  if (takers.length === 0) ({ close, skipAgain } = await consumeToSkip(parts, queue, messages, reason));
   else {
     for (const to of takers) {
       // Without a known owner, all instances are asked. Only the one that reads the message parks it.
@@ -133,6 +134,8 @@ export async function skipMessages(
     let open = messages;
     while (open.length > 0 && !signal.aborted) {
       open = await stillOpen(parts, queue, open);
+      // A message that was only marked, and read since then, does not start: its entry is unknown or paused here.
+      skipAgain(open.map(({ id }) => id));
       if (open.length === 0 || parts.clock.mono() >= untilMs) break;
       await sleep(parts.clock, pollMs, signal);
     }
@@ -181,7 +184,7 @@ async function consumeToSkip(
   { queue, module, sources }: QueueName,
   messages: readonly SkippedMessage[],
   reason: string,
-): Promise<() => Promise<void>> {
+): Promise<{ close: () => Promise<void>; skipAgain: (ids: readonly string[]) => void }> {
   const { consumeQueue } = await import('../work/queue/consumer');
   const { log, clock, random, bus, ns } = parts;
   const topics = await log.topics();
@@ -203,8 +206,13 @@ async function consumeToSkip(
   const all = consumers.flat();
   const ids = messages.map(({ id }) => id);
   for (const one of all) one.skip(ids, reason);
-  return async () => {
-    await Promise.all(all.map((one) => one.close()));
+  return {
+    async close() {
+      await Promise.all(all.map((one) => one.close()));
+    },
+    skipAgain(open) {
+      for (const one of all) one.skip(open, reason);
+    },
   };
 }
 
