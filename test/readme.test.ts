@@ -22,12 +22,13 @@ test('each promise of docs/guarantees.md names a test that exists', () => {
   expect(missing).toEqual([]);
 });
 
-test('each raised number of the documentation is cited once and has its promise', () => {
+test('each raised number of the documentation is cited once and has one promise', () => {
   const digits = '⁰¹²³⁴⁵⁶⁷⁸⁹';
   const plain = (number: string): string => Array.from(number, (digit) => digits.indexOf(digit)).join('');
   const used = [...text.matchAll(/[⁰¹²³⁴⁵⁶⁷⁸⁹]+/g)].map(([number]) => plain(number));
   const listed = [...promises.matchAll(/^(\d+)\./gm)].map(([, number]) => number);
   expect(new Set(used)).toEqual(new Set(listed));
+  expect(listed.filter((number, n) => listed.indexOf(number) !== n)).toEqual([]);
   expect(used).toHaveLength(listed.length);
 });
 
