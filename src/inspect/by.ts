@@ -7,6 +7,7 @@ import type { InspectorParts, InstanceView, MessageFilter } from './types';
 
 /** Property by which messages are counted. `sender` is the sending instance, `instance` the owner of the partition. */
 export type By = (typeof byNames)[number];
+/** Names of the properties by which messages can be counted. */
 export const byNames = ['entry', 'key', 'partition', 'sender', 'instance'] as const;
 
 export interface CountByOptions extends MessageFilter {

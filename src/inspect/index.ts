@@ -2,7 +2,7 @@
 export { openInspector } from './inspector';
 export type { Inspector, NamedQueue, ResolvedQueue, TailOptions } from './inspector';
 export type { ActivityFilter, ActivityList, PendingView, RunningView } from './activity';
-export type { PendingRequest, RunningHandler } from '../bus/self-activity';
+export type { PendingRequest, RunningHandler, WaitingRequest } from '../bus/self-activity';
 export { byNames } from './by';
 export type { By, CountByOptions } from './by';
 export { findPause, pause, resume } from './pause';
@@ -20,6 +20,8 @@ export type { TreeNode } from './tree';
 export type { Facts, LaneView, OnInstance } from './why';
 export type { EndedMessage } from '../delivery/recently-ended';
 export type { HeldInQueue } from '../bus/self-message';
+export type { HeldFailure } from '../work/held-message';
+export type { RepairOf } from './parked';
 export { differences } from './difference';
 export type { ContractAnswer, ContractText, EntryText } from '../bus/self-described';
 export { askCheck } from './check';

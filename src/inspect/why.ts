@@ -57,6 +57,7 @@ export interface Facts {
   readonly keepMs: readonly { readonly topic: string; readonly keepMs: number | null }[];
   readonly silent: readonly string[];
 }
+/** The instance that reported something. */
 export interface OnInstance {
   readonly on: string;
 }

@@ -13,7 +13,10 @@ import { recallSenders } from '../../../src/work/queue/sender-recall';
 import { emptyState } from '../../../src/work/progress/commit-state';
 import { jobs, topic, workQueue } from '../../support/work-queue';
 
+/** Jobs of the first two lists of a partition, which are short. */
+const firstJobs = 100;
 const sendersMany = 2 * limits.committedSendersMax;
+const jobsMany = firstJobs + sendersMany;
 const { resize } = jobs();
 const unreachable = (done: boolean) => ({
   error: new BusError('Unreachable', 'no answer', { outcome: done ? 'unknown' : 'not-sent', waitedMs: 1 }),
@@ -65,15 +68,16 @@ function scene() {
 type Scene = ReturnType<typeof scene>;
 const isAppend = ({ call, topic: name }: Operation): boolean => call === 'append' && name === topic.name;
 
-/** Lets many senders submit while no process sends. Then all is sent as one list, which is written without an answer. */
+/** Lets many senders submit while no process sends. Then the third list of their jobs is written without an answer. */
 async function sendWithoutAnswer({ servers, machine, clock, openMachine }: Scene) {
   machine.faults = ({ call }) => (call === 'join' ? unreachable(false) : undefined);
   const first = await openMachine('m1');
-  for (let n = 0; n < sendersMany; n++) await first.submit(n);
+  for (let n = 0; n < jobsMany; n++) await first.submit(n);
   machine.faults = undefined;
   let isWritten = false;
+  let lists = 0;
   const script: FaultScript = (operation) => {
-    if (!isAppend(operation)) return undefined;
+    if (!isAppend(operation) || ++lists <= 2) return undefined;
     const fault = unreachable(!isWritten);
     isWritten = true;
     return fault;
@@ -89,7 +93,7 @@ test('copies of many senders are dropped by the next owner, also when another pr
   const { servers, clock, handled, openMachine, work } = all;
   const one = await work('one');
   const first = await sendWithoutAnswer(all);
-  await clock.runUntil(() => handled.length >= sendersMany, 60_000);
+  await clock.runUntil(() => handled.length >= jobsMany, 60_000);
   first.crash();
   const two = await work('two');
   const closing = one.close();
@@ -98,7 +102,7 @@ test('copies of many senders are dropped by the next owner, also when another pr
   servers.world.faults = undefined;
   await openMachine('m2');
   await clock.advance(60_000);
-  const expected = Array.from({ length: sendersMany }, (_, n) => n);
+  const expected = Array.from({ length: jobsMany }, (_, n) => n);
   expect(handled.toSorted((a, b) => a - b)).toEqual(expected);
   expect(servers.of('dropped')).toHaveLength(sendersMany);
   await two.close();
