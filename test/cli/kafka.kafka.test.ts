@@ -1,7 +1,7 @@
 /** The command on Kafka and ZooKeeper: it inspects and repairs queues of a cluster, and counts exactly despite offset gaps. */
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
-import { jsonLines, shopCommand, rows } from '../support/command';
+import { besideOthers, jsonLines, shopCommand, rows } from '../support/command';
 
 kafkaSuite('the command on a cluster', (suite) => {
   let k: ReturnType<typeof shopCommand>;
@@ -11,7 +11,8 @@ kafkaSuite('the command on a cluster', (suite) => {
     const { brokers, zookeeper } = suite.cluster;
     const ns = suite.namespace;
     const servers = { BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper };
-    k = shopCommand({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_NS: ns, BUSBAR_SESSION_MS: '6000' });
+    const more = { BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_NS: ns, BUSBAR_SESSION_MS: '6000' };
+    k = besideOthers(shopCommand(more));
     seller = await k.shop();
     const first = await seller.pack([
       { key: 'a', do: 'done' },
@@ -29,8 +30,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     expect(rows(status.out)).toMatchObject([
       { ABOUT: 'shop.work', MESSAGE: expect.stringMatching(/^2 messages are parked: /) },
     ]);
-    // A broker on a busy machine can take half a second, which is reported at once.
-    expect(status.err.replace(/^busbar: the broker at \S+ has not answered \w+ for 500 ms\n/gm, '')).toBe('');
+    expect(status.err).toBe('');
     const hanging = await seller.pack([
       { key: 'c', do: 'hang' },
       { key: 'c', do: 'done' },

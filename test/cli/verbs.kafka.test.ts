@@ -1,6 +1,6 @@
 /** The verbs of operators on Kafka and ZooKeeper, with the tests that also run on one machine. */
 import { kafkaSuite } from '../cluster/suite';
-import { shopCommand, type Shop, type ShopCommand } from '../support/command';
+import { besideOthers, shopCommand, type Shop, type ShopCommand } from '../support/command';
 import { activityStory } from './activity-story';
 import { changeStory } from './change-story';
 
@@ -15,7 +15,7 @@ describe.each([
     beforeAll(async () => {
       const { brokers, zookeeper } = suite.cluster;
       const servers = { BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: suite.namespace };
-      k = shopCommand({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_SESSION_MS: '6000' });
+      k = besideOthers(shopCommand({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_SESSION_MS: '6000' }));
       seller = await k.shop();
     });
     afterAll(() => k?.close());
