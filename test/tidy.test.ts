@@ -44,6 +44,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     // to skip messages of a queue that no instance consumes
     'delivery/context',
     'work/queue/consumer',
+    'work/held-message',
     'work/topics',
     ...asWritten('work'),
   ],

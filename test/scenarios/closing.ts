@@ -24,7 +24,6 @@ const largeBytes = 200_000;
 
 export const closing: Scenario = {
   title: 'a publisher closed in mid stream, and messages above the limits of the bus and of the topic',
-  waits: true,
   async run(around) {
     const all = [closeEarly(around, true), closeEarly(around, false), exceed(around)];
     return (await Promise.all(all)).flat();

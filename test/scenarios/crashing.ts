@@ -17,7 +17,6 @@ const partitions = 12;
 
 export const crashing: Scenario = {
   title: 'a worker killed with -9 in the middle of its handlers, and offsets that another program resets',
-  waits: true,
   run: async (around) => crash(around),
 };
 

@@ -39,8 +39,6 @@ export interface Scenario {
   readonly title: string;
   /** True if it kills servers, so that no other test can use them meanwhile. */
   readonly alone?: boolean;
-  /** True if it waits most of the time, so that its short form runs beside others of this kind. */
-  readonly waits?: boolean;
   readonly run: (around: Around) => Promise<readonly Figure[]>;
 }
 

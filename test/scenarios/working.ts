@@ -28,7 +28,6 @@ const keys = 96;
 
 export const working: Scenario = {
   title: 'a worker that lags and catches up, 14 workers, a poison message, and a handler slower than its session',
-  waits: true,
   async run(around) {
     await using look = await inspect(onKafka(around)).catch(async () => {
       // The first bus of a namespace creates what an inspection reads.
